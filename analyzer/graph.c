@@ -1,0 +1,269 @@
+/* The causal graph over the findings, the ledger of rivals, and how sure each finding is. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/engine.h"
+
+static const struct observation *obs(const struct engine *e, uint32_t i) { return &e->s->obs[i]; }
+
+/* ---- anchors ---- */
+
+/* It recovered, and no pattern holds on to it. */
+static bool is_over(const struct engine *e, uint32_t i)
+{
+	for (size_t k = 0; e->recovered[i] && k < e->n; k++)
+		if (list_has(&e->d[k].f.observations, i))
+			return false;
+	return e->recovered[i];
+}
+
+static int find_anchors(struct engine *e)
+{
+	e->anchors = ARENA_ARRAY(&e->a->arena, uint32_t, e->s->n_obs + 1);
+	if (!e->anchors)
+		return -1;
+	for (int fatal = 0; fatal < 2 && !e->n_anchors; fatal++)
+		for (size_t i = 0; i < e->s->n_obs; i++)
+			if (is_over(e, (uint32_t)i))
+				continue;
+			else if (fatal ? e->s->obs[i].kind->severity == SEV_FATAL : e->s->obs[i].kind->stop)
+				e->anchors[e->n_anchors++] = (uint32_t)i;
+	return 0;
+}
+
+/* ---- edges ---- */
+
+/* Does a premise of `explains` fit `o`, beside some observation that bound the finding? */
+bool explains_observation(const struct engine *e, const struct draft *d, const struct observation *o)
+{
+	const struct pattern *p = d->f.pattern;
+
+	for (size_t i = 0; i < p->n_explains; i++)
+		for (size_t k = 0; k < d->n_first; k++) {
+			const struct observation *first = obs(e, d->f.observations.v[k]);
+
+			if (premise_fits(e, &p->explains[i], o, first) &&
+			    stamp_order(o->last.base ? o->last : o->onset, first->onset, o->error_ns + first->error_ns) >= 0)
+				return true;
+		}
+	return false;
+}
+
+/* All that bound B is explained by A, or bound A too. */
+static bool explains_finding(const struct engine *e, const struct draft *a, const struct draft *b)
+{
+	if (a->f.role == ROLE_PRECURSOR || (a->f.role == ROLE_SYMPTOM && b->f.role != ROLE_SYMPTOM))
+		return false;
+	for (size_t i = 0; i < b->n_first; i++)
+		if (!explains_observation(e, a, obs(e, b->f.observations.v[i])))
+			return false;
+	return true;
+}
+
+bool reaches(const struct engine *e, size_t from, size_t to)
+{
+	bool seen[1024] = { false };
+	size_t todo[1024], n = 0;
+
+	if (e->n > 1024)
+		return true;
+	todo[n++] = from;
+	while (n) {
+		size_t at = todo[--n];
+
+		if (at == to)
+			return true;
+		for (size_t k = 0; k < e->n; k++)
+			if (e->edge[at * e->n + k] && !seen[k]) {
+				seen[k] = true;
+				todo[n++] = k;
+			}
+	}
+	return false;
+}
+
+static bool order_decided(const struct engine *e, size_t a, size_t b)
+{
+	return stamp_order(e->d[a].f.onset, e->d[b].f.onset, e->d[a].f.error_ns + e->d[b].f.error_ns) < 0;
+}
+
+/* Edges with a decided order first; one that would close a cycle is dropped. */
+static int build_edges(struct engine *e)
+{
+	e->edge = ARENA_ARRAY(&e->a->arena, bool, e->n * e->n + 1);
+	if (!e->edge)
+		return -1;
+	for (int decided = 1; decided >= 0; decided--)
+		for (size_t a = 0; a < e->n; a++)
+			for (size_t b = 0; b < e->n; b++)
+				if (a != b && !e->edge[a * e->n + b] && order_decided(e, a, b) == decided &&
+				    explains_finding(e, &e->d[a], &e->d[b]) && !reaches(e, b, a))
+					e->edge[a * e->n + b] = true;
+	return 0;
+}
+
+/* ---- rivals ---- */
+
+static size_t draft_of(const struct engine *e, const char *pattern)
+{
+	for (size_t i = 0; i < e->n; i++)
+		if (strcmp(e->d[i].f.pattern->id, pattern) == 0)
+			return i;
+	return e->n;
+}
+
+/* No two observations of the findings could be about the same host or rank. */
+static bool elsewhere(const struct engine *e, const struct draft *a, const struct draft *b)
+{
+	for (size_t i = 0; i < a->n_first; i++)
+		for (size_t k = 0; k < b->n_first; k++)
+			if (!scopes_differ(e, obs(e, a->f.observations.v[i]), obs(e, b->f.observations.v[k]),
+					   KEY_HOST | KEY_RANK))
+				return false;
+	return true;
+}
+
+/* Nothing fits, and a source that would have seen it was read. */
+static bool absence_holds(const struct engine *e, const struct premise *p, const struct observation *with)
+{
+	for (size_t i = 0; i < e->s->n_obs; i++)
+		if (premise_fits(e, p, &e->s->obs[i], with))
+			return false;
+	return (premise_sources(e, p) & store_sources(e->s)) != 0;
+}
+
+static bool excluded_by_evidence(struct engine *e, const struct draft *d, const struct rival *r, struct exclusion *x)
+{
+	for (size_t p = 0; p < r->n_excluded_by; p++)
+		if (r->excluded_by[p].absent && absence_holds(e, &r->excluded_by[p], obs(e, d->f.observations.v[0]))) {
+			x->reason = arena_printf(&e->a->arena, "no %s in what was read", r->excluded_by[p].kinds[0]);
+			return true;
+		}
+	for (size_t p = 0; p < r->n_excluded_by; p++)
+		for (size_t i = 0; i < e->s->n_obs; i++)
+			if (!r->excluded_by[p].absent &&
+			    premise_fits(e, &r->excluded_by[p], obs(e, (uint32_t)i), obs(e, d->f.observations.v[0]))) {
+				for (unsigned k = 0; k < obs(e, (uint32_t)i)->n_evidence && k < 2; k++)
+					list_add(e, &x->evidence, obs(e, (uint32_t)i)->evidence[k]);
+				x->reason = arena_printf(&e->a->arena, "%s (%s)", obs(e, (uint32_t)i)->kind->what,
+							 obs(e, (uint32_t)i)->kind->name);
+				return true;
+			}
+	return false;
+}
+
+static void judge_matched(struct engine *e, size_t self, size_t other, struct exclusion *x)
+{
+	x->state = RIVAL_EXCLUDED;
+	if (e->edge[self * e->n + other])
+		x->reason = "seen, but it follows from this cause";
+	else if (elsewhere(e, &e->d[self], &e->d[other]))
+		x->reason = "seen, but on another host or rank";
+	else if (order_decided(e, self, other))
+		x->reason = "seen, but it began later";
+	else if (e->d[other].unknown)
+		x->state = RIVAL_NOT_EVALUABLE, x->reason = "its premises could not all be evaluated";
+	else
+		x->state = RIVAL_OPEN, x->reason = "its evidence is here too";
+}
+
+static void judge_unmatched(struct engine *e, const struct rival *r, struct exclusion *x)
+{
+	const struct pattern *p = pattern_find(e->set, r->pattern);
+	uint32_t need = p ? premise_sources(e, &p->premises[0]) : 0, have;
+
+	/* Where a better witness exists, silence of the application logs excludes nothing. */
+	if (need & ~(1u << SRC_APP))
+		need &= ~(1u << SRC_APP);
+	have = need & store_sources(e->s);
+	if (have || !need) {
+		x->state = RIVAL_EXCLUDED;
+		x->reason = arena_printf(&e->a->arena, "nothing of the kind in what was read");
+		return;
+	}
+	x->state = RIVAL_NOT_EVALUABLE;
+	for (int c = 0; c < SRC_COUNT; c++)
+		if (need & (1u << c)) {
+			x->reason = arena_printf(&e->a->arena, "the input holds no %s; add %s",
+						 source_name((enum source_class)c), source_what((enum source_class)c));
+			return;
+		}
+}
+
+static int weigh_rivals(struct engine *e, size_t self)
+{
+	struct draft *d = &e->d[self];
+	const struct pattern *p = d->f.pattern;
+
+	d->f.exclusions = ARENA_ARRAY(&e->a->arena, struct exclusion, p->n_rivals + 1);
+	if (!d->f.exclusions)
+		return -1;
+	for (size_t i = 0; i < p->n_rivals; i++) {
+		struct exclusion *x = &d->f.exclusions[d->f.n_exclusions++];
+		size_t other = draft_of(e, p->rivals[i].pattern);
+
+		*x = (struct exclusion){ .pattern = p->rivals[i].pattern, .reason = "" };
+		if (excluded_by_evidence(e, d, &p->rivals[i], x))
+			x->state = RIVAL_EXCLUDED;
+		else if (other < e->n)
+			judge_matched(e, self, other, x);
+		else
+			judge_unmatched(e, &p->rivals[i], x);
+	}
+	return 0;
+}
+
+/* ---- confidence ---- */
+
+static void because(struct draft *d, const char *why)
+{
+	if (d->f.n_reasons < sizeof(d->f.reasons) / sizeof(d->f.reasons[0]))
+		d->f.reasons[d->f.n_reasons++] = why;
+}
+
+static void set_confidence(struct engine *e, size_t self)
+{
+	struct draft *d = &e->d[self];
+	size_t open = 0, blind = 0, classes = (size_t)__builtin_popcount(d->classes);
+	int level = CONF_PROBABLE;
+
+	for (size_t i = 0; i < d->f.n_exclusions; i++) {
+		const struct exclusion *x = &d->f.exclusions[i];
+		size_t other = draft_of(e, x->pattern);
+		bool weighty = other < e->n && e->d[other].f.role == ROLE_CAUSE;
+
+		open += x->state == RIVAL_OPEN && weighty;
+		blind += x->state == RIVAL_NOT_EVALUABLE;
+	}
+	if (d->unknown)
+		level = CONF_POSSIBLE, because(d, "a premise could not be evaluated: its source is not in the input");
+	if (open)
+		level = CONF_POSSIBLE, because(d, "a rival's evidence is here too");
+	if (d->user_written)
+		level = CONF_POSSIBLE, because(d, "the kernel-log line was written by user space");
+	if (level == CONF_PROBABLE && classes >= 2 && !blind) {
+		level = CONF_CONFIRMED;
+		because(d, "two independent sources agree and every rival is excluded");
+	} else if (level == CONF_PROBABLE) {
+		because(d, classes < 2 ? "the premises hold; one kind of source says so" :
+			   "the premises hold; a rival could not be checked");
+	}
+	if (level > d->f.pattern->cap) {
+		level = d->f.pattern->cap;
+		because(d, "this evidence alone never proves more");
+	}
+	d->f.confidence = (enum confidence)level;
+}
+
+int graph_build(struct engine *e)
+{
+	if (find_anchors(e) || build_edges(e))
+		return -1;
+	for (size_t i = 0; i < e->n; i++) {
+		if (weigh_rivals(e, i))
+			return -1;
+		set_confidence(e, i);
+	}
+	return e->oom ? -1 : 0;
+}

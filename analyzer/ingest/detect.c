@@ -1,0 +1,214 @@
+#include "analyzer/ingest/detect.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "analyzer/ingest/flight.h"
+#include "bundle/cleanup.h"
+
+const char *format_name(enum format f)
+{
+	static const char *const names[FMT_COUNT] = {
+		[FMT_EMPTY] = "empty", [FMT_FLIGHT] = "flight_recorder", [FMT_NVIDIA_SMI] = "nvidia_smi",
+		[FMT_K8S_JSON] = "kubernetes", [FMT_K8S_TEXT] = "kubernetes", [FMT_STACKS] = "stacks",
+		[FMT_ELASTIC] = "elastic_error", [FMT_MANIFEST] = "manifest", [FMT_TOPOLOGY] = "nccl_topology",
+		[FMT_BINARY] = "binary", [FMT_LOG] = "log",
+	};
+
+	return names[f];
+}
+
+static bool has(const uint8_t *p, size_t n, const char *text) { return memmem(p, n, text, strlen(text)) != NULL; }
+
+static enum format json_format(const uint8_t *p, size_t n)
+{
+	if (has(p, n < 4096 ? n : 4096, "\"tachograph.bundle/"))
+		return FMT_MANIFEST;
+	if (flight_sniff_json(p, n))
+		return FMT_FLIGHT;
+	if (has(p, n, "\"involvedObject\"") || has(p, n, "\"kind\":\"Pod\"") || has(p, n, "\"kind\": \"Pod\"") ||
+	    has(p, n, "\"kind\": \"Event\"") || has(p, n, "\"kind\":\"Event\"") || has(p, n, "\"containerStatuses\""))
+		return FMT_K8S_JSON;
+	if (has(p, n < 256 ? n : 256, "\"message\"") && (has(p, n, "\"extraInfo\"") || has(p, n, "\"py_callstack\"")))
+		return FMT_ELASTIC;
+	return FMT_LOG;		/* JSON lines of a logger, or JSON that we have no parser for */
+}
+
+static bool is_stacks(const uint8_t *p, size_t n)
+{
+	return (has(p, n, "Thread 0x") && has(p, n, "(most recent call first):")) || has(p, n, "Python v3.") ||
+	       (has(p, n, "Thread ") && (has(p, n, "(idle)") || has(p, n, "(active)") || has(p, n, "(active+gil)")) &&
+		has(p, n, ".py:")) ||
+	       (n > 5 && (memcmp(p, "[<0>] ", 5) == 0 || has(p, n, "\n[<0>] "))) ||
+	       (has(p, n, "#0  0x") && has(p, n, "#1  0x"));
+}
+
+static bool is_kubectl(const uint8_t *p, size_t n)
+{
+	return (has(p, n, "Namespace:") && has(p, n, "\nStatus:")) || has(p, n, "LAST SEEN") ||
+	       (has(p, n, "Events:") && has(p, n, "Reason") && has(p, n, "From") && has(p, n, "Message")) ||
+	       (has(p, n, "\nConditions:") && has(p, n, "MemoryPressure"));
+}
+
+/* Text has few NULs and control bytes; logs of crashed hosts may hold a run of NULs. */
+static bool is_binary(const uint8_t *p, size_t n)
+{
+	size_t odd = 0;
+
+	if (n >= 4 && (memcmp(p, "\x7f" "ELF", 4) == 0 || memcmp(p, "PK\x03\x04", 4) == 0))
+		return true;
+	for (size_t i = 0; i < n; i++)
+		odd += p[i] < 0x20 && !strchr("\t\n\r\x1b\b\f", p[i] ? p[i] : 1);
+	return odd * 4 > n;
+}
+
+enum format detect(const uint8_t *head, size_t len)
+{
+	size_t i = 0;
+
+	if (len == 0)
+		return FMT_EMPTY;
+	if (flight_sniff_pickle(head, len))
+		return FMT_FLIGHT;
+	while (i < len && isspace(head[i]))
+		i++;
+	if (len - i >= 3 && memcmp(head + i, "\xef\xbb\xbf", 3) == 0)
+		i += 3;
+	if (i < len && head[i] == '<' && (has(head, len, "<nvidia_smi_log") || has(head, len, "nvsmi_device")))
+		return FMT_NVIDIA_SMI;
+	if (i < len && head[i] == '<' && (has(head, len, "<system ") || has(head, len, "<graphs ")))
+		return FMT_TOPOLOGY;
+	if (i < len && (head[i] == '{' || head[i] == '['))
+		if (json_format(head + i, len - i) != FMT_LOG)
+			return json_format(head + i, len - i);
+	if (is_binary(head, len))
+		return FMT_BINARY;
+	if (is_kubectl(head, len))
+		return FMT_K8S_TEXT;
+	return is_stacks(head, len) ? FMT_STACKS : FMT_LOG;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Length of a file name without the extensions that say how it is stored. */
+static size_t stem(const char *name)
+{
+	static const char *const extensions[] = { ".pickle", ".pkl", ".json", ".gz", ".zst", ".log", ".txt",
+						  ".out", ".err", ".bin", ".stdout", ".stderr" };
+	size_t n = strlen(name);
+	bool cut = true;
+
+	while (cut) {
+		cut = false;
+		for (size_t i = 0; i < ARRAY_SIZE(extensions); i++) {
+			size_t m = strlen(extensions[i]);
+
+			if (n > m && strncasecmp(name + n - m, extensions[i], m) == 0) {
+				n -= m;
+				cut = true;
+			}
+		}
+	}
+	return n;
+}
+
+static int32_t digits_at(const char *s, size_t n)
+{
+	int32_t v = 0;
+
+	if (n == 0 || n > 7)
+		return RANK_NONE;
+	for (size_t i = 0; i < n; i++)
+		v = v * 10 + (s[i] - '0');
+	return v;
+}
+
+int32_t rank_from_path(const char *path)
+{
+	const char *name = base_name(path), *p;
+	size_t n = stem(name), k = 0;
+
+	for (p = name; (p = strcasestr(p, "rank")); p += 4) {
+		const char *q = p + 4;
+
+		while (*q == '_' || *q == '-' || *q == '.')
+			q++;
+		for (k = 0; isdigit((unsigned char)q[k]); k++)
+			;
+		if (k && !isalnum((unsigned char)q[k]) && q[k] != '_')
+			return digits_at(q, k);
+	}
+	for (k = 0; k < n && isdigit((unsigned char)name[n - 1 - k]); k++)
+		;
+	if (k == n || k == 0 || k > 6)
+		return k == n && k && k <= 5 ? digits_at(name, k) : RANK_NONE;
+	return digits_at(name + n - k, k);
+}
+
+bool looks_like_dump(const char *path)
+{
+	const char *name = base_name(path);
+
+	return rank_from_path(path) != RANK_NONE &&
+	       (strstr(name, "trace") || strstr(name, "dump") || strstr(name, "comm_lib") || strstr(name, "fr_"));
+}
+
+/* A word that reads like a host: letters first, a number in it, none of the words that files are named by. */
+static bool host_like(const char *s, size_t n)
+{
+	static const char *const not_hosts[] = { "rank", "dmesg", "log", "job", "slurm", "trace", "worker", "nccl",
+						 "attempt", "step", "stdout", "stderr", "pid", "version", "gpu", "iter",
+						 "local", "part", "run", "epoch", "smi", "train", "main", "test" };
+	bool digit = false, alpha = false;
+
+	for (size_t i = 0; i < n; i++) {
+		digit |= isdigit((unsigned char)s[i]) != 0;
+		alpha |= isalpha((unsigned char)s[i]) != 0;
+	}
+	if (n < 3 || n > 63 || !digit || !alpha || !isalpha((unsigned char)s[0]))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(not_hosts); i++)
+		if (strncasecmp(s, not_hosts[i], strlen(not_hosts[i])) == 0)
+			return false;
+	return true;
+}
+
+size_t host_from_path(const char *path, const char **start_ret)
+{
+	const char *name = base_name(path), *p;
+	size_t n, best = 0;
+
+	/* "dmesg-node07.log", "nvidia-smi.node07.xml": the part behind the kind */
+	for (p = name; *p;) {
+		n = strcspn(p, ".");
+		for (size_t i = 0; i < n; i++) {
+			size_t rest = n - i;
+
+			if ((i ? p[i - 1] == '-' || p[i - 1] == '_' : p != name) && !best && host_like(p + i, rest)) {
+				*start_ret = p + i;
+				best = rest;
+			}
+		}
+		p += n + (p[n] == '.');
+	}
+	if (best)
+		return best;
+	/* the directory: "hosts/node07/dmesg" */
+	if (name > path + 1) {
+		const char *end = name - 1, *dir = end;
+
+		while (dir > path && dir[-1] != '/')
+			dir--;
+		if (host_like(dir, (size_t)(end - dir))) {
+			*start_ret = dir;
+			return (size_t)(end - dir);
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,25 @@
+/* detect - what a file is, from its first bytes (and, for an empty one, its name). */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "analyzer/store.h"
+
+enum format {
+	FMT_EMPTY, FMT_FLIGHT, FMT_NVIDIA_SMI, FMT_K8S_JSON, FMT_K8S_TEXT, FMT_STACKS, FMT_ELASTIC,
+	FMT_MANIFEST, FMT_TOPOLOGY, FMT_BINARY, FMT_LOG, FMT_COUNT
+};
+const char *format_name(enum format f);
+
+#define DETECT_BYTES ((size_t)64 << 10)
+
+enum format detect(const uint8_t *head, size_t len);
+
+/*
+ * What a path says, at the lowest trust: the rank at the end of a file name
+ * ("nccl_trace_rank_node07_40", "rank3.log", "worker-3.out"), and a host name
+ * ("node07/dmesg.log", "dmesg-node07.log").
+ */
+int32_t rank_from_path(const char *path);
+size_t host_from_path(const char *path, const char **start_ret);	/* length, 0: none */
+bool looks_like_dump(const char *path);

@@ -1,0 +1,604 @@
+#include "analyzer/ingest/ingest.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "analyzer/collectives.h"
+#include "analyzer/identity.h"
+#include "analyzer/ingest/detect.h"
+#include "analyzer/ingest/flight_pool.h"
+#include "analyzer/ingest/structured.h"
+#include "bundle/cleanup.h"
+#include "bundle/digest.h"
+#include "bundle/stream.h"
+
+#define FILES_MAX 2000000
+#define DEPTH_MAX 64
+#define WHOLE_MAX ((size_t)512 << 20)	/* of a format that is read whole */
+#define NESTED_MAX ((size_t)256 << 20)	/* of a compressed file inside an archive */
+#define DIGEST_ALL ((uint64_t)16 << 20)	/* inputs up to this are digested without being asked */
+
+/* Formats that are parsed from one buffer. */
+static const struct {
+	enum format format;
+	int (*parse)(struct store *, uint32_t, const char *, size_t, struct error *);
+	enum source_class source;
+	bool is_text;			/* what the parser cannot read is a log all the same */
+	bool also_log;			/* lines that the parser does not know may hold signatures */
+} whole[] = {
+	{ FMT_NVIDIA_SMI, ingest_nvidia_smi, SRC_DRIVER, false, false },
+	{ FMT_K8S_JSON, ingest_kubernetes_json, SRC_SCHEDULER, false, false },
+	{ FMT_K8S_TEXT, ingest_kubernetes_text, SRC_SCHEDULER, true, false },
+	{ FMT_STACKS, ingest_stacks, SRC_HOST, true, true },
+	{ FMT_ELASTIC, ingest_elastic_error, SRC_LAUNCHER, false, false },
+};
+
+struct file_list {
+	char **v;
+	size_t n, cap;
+};
+
+struct intake {
+	struct store *s;
+	const struct ingest_options *opt;
+	struct scanner scanner;
+	struct log *log;
+	struct flight_pool *pool;
+	bool digest;
+	uint64_t bytes;
+	/* of the bundle that is being read */
+	int64_t captured_ns;
+	sid bundle_host;
+};
+
+static bool stopped(const struct intake *in) { return in->opt->stop && *in->opt->stop; }
+
+/* ---- the files of the inputs ---- */
+
+static int add_file(struct file_list *l, const char *path, struct error *err)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? l->cap * 2 : 256;
+		char **p = reallocarray(l->v, cap, sizeof(*p));
+
+		if (!p)
+			return error_set(err, ERR_NOMEM, "no memory for the list of files");
+		l->v = p;
+		l->cap = cap;
+	}
+	l->v[l->n] = strdup(path);
+	if (!l->v[l->n])
+		return error_set(err, ERR_NOMEM, "no memory for the list of files");
+	l->n++;
+	return 0;
+}
+
+static int compare_paths(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* Note a path that is not read, with the reason. */
+static int unread(struct intake *in, const char *path, enum member_state state, const struct error *why, struct error *err)
+{
+	int64_t m = store_member(in->s, path, NULL, err);
+
+	if (m < 0)
+		return -1;
+	store_damage(in->s, (uint32_t)m, why, true);
+	in->s->members[m].state = state;
+	return 0;
+}
+
+static int walk(struct intake *in, const char *path, int depth, struct file_list *files, struct error *err);
+
+static int walk_dir(struct intake *in, const char *path, int depth, struct file_list *files, struct error *err)
+{
+	struct file_list names = { 0 };
+	DIR *d = depth < DEPTH_MAX ? opendir(path) : NULL;
+	struct error why = { 0 };
+	int ret = 0;
+
+	if (!d) {
+		if (depth < DEPTH_MAX)
+			error_sys(&why, "cannot open the directory");
+		else
+			error_set(&why, ERR_LIMIT, "directories nested deeper than %d are not read", DEPTH_MAX);
+		return unread(in, path, MEMBER_UNREAD, &why, err);
+	}
+	for (struct dirent *e; ret == 0 && (e = readdir(d));)
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			ret = add_file(&names, e->d_name, err);
+	closedir(d);
+	if (names.n)
+		qsort(names.v, names.n, sizeof(*names.v), compare_paths);
+	for (size_t i = 0; i < names.n; i++) {
+		_cleanup_free_ char *child = NULL;
+		size_t n = strlen(path);
+
+		if (ret == 0 && asprintf(&child, "%s%s%s", path, n && path[n - 1] == '/' ? "" : "/", names.v[i]) < 0)
+			ret = error_set(err, ERR_NOMEM, "no memory for a path");
+		if (ret == 0)
+			ret = walk(in, child, depth + 1, files, err);
+		free(names.v[i]);
+	}
+	free(names.v);
+	return ret;
+}
+
+static int walk(struct intake *in, const char *path, int depth, struct file_list *files, struct error *err)
+{
+	struct error why = { 0 };
+	struct stat st;
+
+	/* A link below a directory may lead out of the input: it is not followed. */
+	if (depth ? lstat(path, &st) : stat(path, &st))
+		return error_sys(&why, "cannot open"), unread(in, path, MEMBER_UNREAD, &why, err);
+	if (S_ISDIR(st.st_mode))
+		return walk_dir(in, path, depth, files, err);
+	if (S_ISREG(st.st_mode) && files->n < FILES_MAX)
+		return add_file(files, path, err);
+	error_set(&why, ERR_UNSUPPORTED, "%s",
+		  S_ISREG(st.st_mode) ? "more files than one analysis reads" :
+		  S_ISLNK(st.st_mode) ? "a symbolic link, not followed" :
+		  S_ISFIFO(st.st_mode) ? "a FIFO, not read" :
+		  S_ISSOCK(st.st_mode) ? "a socket, not read" : "a device, not read");
+	return unread(in, path, S_ISLNK(st.st_mode) ? MEMBER_IGNORED : MEMBER_UNREAD, &why, err);
+}
+
+/* ---- one member ---- */
+
+/* The bytes of the member that is being read, with what was peeked at. */
+struct tap {
+	struct stream *stream;
+	struct digest *digest;		/* NULL: not asked for */
+	struct error err;		/* what ended the reading early */
+	uint64_t bytes;
+	const uint8_t *head;		/* read already */
+	size_t head_len, head_pos;
+};
+
+static size_t tap_read(struct tap *t, uint8_t *buf, size_t size)
+{
+	ssize_t n;
+
+	if (t->head_pos < t->head_len) {
+		n = (ssize_t)(t->head_len - t->head_pos < size ? t->head_len - t->head_pos : size);
+		memcpy(buf, t->head + t->head_pos, (size_t)n);
+		t->head_pos += (size_t)n;
+	} else {
+		n = t->err.code ? 0 : stream_read(t->stream, buf, size, &t->err);
+	}
+	if (n <= 0)
+		return 0;
+	digest_add(t->digest, buf, (size_t)n);
+	t->bytes += (uint64_t)n;
+	return (size_t)n;
+}
+
+static int read_log(struct intake *in, uint32_t member, struct tap *t, struct error *err)
+{
+	log_begin(in->log, member);
+	while (!stopped(in)) {
+		size_t room, n;
+		uint8_t *to = log_room(in->log, &room);
+
+		n = tap_read(t, to, room);
+		if (n == 0)
+			break;
+		if (log_advance(in->log, n, err))
+			return -1;
+	}
+	return log_end(in->log, err);
+}
+
+/* Lines of a text that lies in memory. */
+static int scan_buffer(struct intake *in, uint32_t member, const uint8_t *data, size_t len, struct error *err)
+{
+	log_begin(in->log, member);
+	while (len) {
+		size_t room;
+		uint8_t *to = log_room(in->log, &room);
+
+		if (room > len)
+			room = len;
+		memcpy(to, data, room);
+		if (log_advance(in->log, room, err))
+			return -1;
+		data += room;
+		len -= room;
+	}
+	return log_end(in->log, err);
+}
+
+/* Read the rest of a member into the pool's next buffer; its length, SIZE_MAX: too large. */
+static size_t slurp(struct intake *in, struct tap *t, uint8_t **data_ret)
+{
+	size_t n = 0, size = (size_t)1 << 20, got;
+	uint8_t *data = flight_pool_buffer(in->pool, 0, size);
+
+	while (data && (got = tap_read(t, data + n, size - n)) > 0) {
+		n += got;
+		if (n < size)
+			continue;
+		if (size >= WHOLE_MAX) {
+			error_at(&t->err, ERR_LIMIT, n, "larger than the %zu MiB that are read of such a file", WHOLE_MAX >> 20);
+			break;
+		}
+		size *= 2;
+		data = flight_pool_buffer(in->pool, n, size);
+	}
+	if (!data)
+		error_set(&t->err, ERR_NOMEM, "no memory for the file");
+	*data_ret = data;
+	return data ? n : 0;
+}
+
+static void read_flight(struct intake *in, uint32_t member, struct tap *t, const char *path)
+{
+	struct flight_job job = { .member = member, .rank = rank_from_path(path), .captured_ns = in->captured_ns };
+	struct error why = { 0 };
+	uint8_t *data;
+	size_t n = slurp(in, t, &data);
+
+	in->s->members[member].rank = job.rank;
+	if (job.rank == RANK_NONE) {
+		error_set(&why, ERR_UNSUPPORTED, "a flight-recorder dump whose file name states no rank");
+		store_damage(in->s, member, &why, true);
+		return;
+	}
+	flight_pool_submit(in->pool, n, &job);
+}
+
+static int64_t json_time(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+	struct stamp t;
+
+	return text && time_parse(text, strlen(text), &t) && t.base == TIME_UTC ? t.ns : 0;
+}
+
+static void read_manifest(struct intake *in, uint32_t member, const uint8_t *data, size_t n)
+{
+	json_error_t je;
+	json_t *o = json_loadb((const char *)data, n, 0, &je);
+	const char *host = json_string_value(json_object_get(o, "host"));
+	struct error why = { 0 };
+
+	if (!o) {
+		error_at(&why, ERR_FORMAT, (uint64_t)(je.position > 0 ? je.position : 0), "manifest: %s", je.text);
+		store_damage(in->s, member, &why, false);
+		return;
+	}
+	in->captured_ns = json_time(o, "time");
+	in->bundle_host = intern_cstr(&in->s->strings, host);
+	in->s->members[member].host = in->bundle_host;
+	identity_host(in->s, in->bundle_host);
+	json_decref(o);
+}
+
+static int read_whole(struct intake *in, uint32_t member, enum format f, struct tap *t, struct error *err)
+{
+	struct error why = { 0 };
+	uint8_t *data;
+	size_t n = slurp(in, t, &data);
+
+	if (!data)
+		return 0;
+	if (f == FMT_MANIFEST)
+		return read_manifest(in, member, data, n), 0;
+	for (size_t i = 0; i < ARRAY_SIZE(whole); i++) {
+		if (whole[i].format != f)
+			continue;
+		in->s->members[member].sources |= 1u << whole[i].source;
+		if (whole[i].parse(in->s, member, (const char *)data, n, &why) && !whole[i].is_text)
+			store_damage(in->s, member, &why, true);
+		else if (whole[i].also_log || why.code)
+			return scan_buffer(in, member, data, n, err);
+	}
+	return 0;
+}
+
+static void name_member(struct intake *in, struct member *m, const char *path)
+{
+	const char *host;
+	size_t n = host_from_path(path, &host);
+
+	m->rank = rank_from_path(path);
+	m->rank_from_path = true;
+	/* A trailing number names a rank only where the name says so. */
+	if (!strcasestr(path, "rank") && !looks_like_dump(path))
+		m->rank = RANK_NONE;
+	m->host = in->bundle_host;
+	if (!m->host && n) {
+		m->host = intern(&in->s->strings, host, n);
+		m->host_from_path = true;
+	}
+}
+
+static void finish_member(struct intake *in, uint32_t index, struct tap *t)
+{
+	struct member *m = &in->s->members[index];
+
+	m->bytes = t->bytes;
+	if (t->err.code)
+		store_damage(in->s, index, &t->err, false);
+	if (t->digest)
+		digest_close(t->digest, m->sha256);
+	in->bytes += t->bytes;
+}
+
+static int read_format(struct intake *in, uint32_t member, struct tap *t, const char *path, struct error *err)
+{
+	enum format f = detect(t->head, t->head_len);
+	struct member *m = &in->s->members[member];
+	struct error why = { 0 };
+
+	m->kind = format_name(f);
+	switch (f) {
+	case FMT_EMPTY:
+		if (looks_like_dump(path)) {
+			m->kind = format_name(FMT_FLIGHT);
+			error_at(&why, ERR_FORMAT, 0, "the file is empty");
+			store_damage(in->s, member, &why, false);
+		} else {
+			m->state = MEMBER_IGNORED;
+		}
+		return 0;
+	case FMT_FLIGHT:
+		return read_flight(in, member, t, path), 0;
+	case FMT_TOPOLOGY:
+	case FMT_BINARY:
+		m->state = MEMBER_IGNORED;
+		return 0;
+	case FMT_LOG:
+		m->sources |= 1u << SRC_APP;
+		return read_log(in, member, t, err);
+	case FMT_NVIDIA_SMI:
+	case FMT_K8S_JSON:
+	case FMT_K8S_TEXT:
+	case FMT_STACKS:
+	case FMT_ELASTIC:
+	case FMT_MANIFEST:
+	case FMT_COUNT:
+		break;
+	}
+	return read_whole(in, member, f, t, err);
+}
+
+static int read_stream(struct intake *in, const char *input, struct stream *st, const char *outer, struct error *err);
+
+/* A compressed file inside an archive: unwrapped in memory. */
+static int read_nested(struct intake *in, const char *input, const char *name, struct tap *t, struct error *err)
+{
+	_cleanup_stream_ struct stream *inner = NULL;
+	_cleanup_free_ uint8_t *data = NULL;
+	struct error why = { 0 };
+	size_t n = 0, cap = 0, got;
+
+	do {
+		if (n == cap) {
+			uint8_t *p = cap < NESTED_MAX ? realloc(data, cap = cap ? cap * 2 : 1 << 20) : NULL;
+
+			if (!p) {
+				error_set(&why, ERR_LIMIT, "a compressed member larger than %zu MiB", NESTED_MAX >> 20);
+				return error_in(&why, name), unread(in, input, MEMBER_UNREAD, &why, err);
+			}
+			data = p;
+		}
+		got = tap_read(t, data + n, cap - n);
+		n += got;
+	} while (got);
+	if (stream_open_memory(data, n, &inner, &why))
+		return error_in(&why, name), unread(in, input, MEMBER_UNREAD, &why, err);
+	return read_stream(in, input, inner, name, err);
+}
+
+static int read_member(struct intake *in, const char *input, const char *name, struct stream *st, bool nested,
+		       struct error *err)
+{
+	uint8_t head[DETECT_BYTES];
+	struct tap t = { .stream = st, .head = head };
+	const char *path = name ? name : input;
+	int64_t member;
+	ssize_t n;
+
+	while (t.head_len < sizeof(head) &&
+	       (n = stream_read(st, head + t.head_len, sizeof(head) - t.head_len, &t.err)) > 0)
+		t.head_len += (size_t)n;
+	if (name && !nested && stream_wrapped(head, t.head_len))
+		return read_nested(in, input, name, &t, err);
+	member = store_member(in->s, input, name, err);
+	if (member < 0)
+		return -1;
+	if (in->opt->progress)
+		in->opt->progress(in->opt->ctx, path, in->bytes);
+	t.digest = in->digest ? digest_open() : NULL;
+	name_member(in, &in->s->members[member], path);
+	if (read_format(in, (uint32_t)member, &t, path, err)) {
+		digest_close(t.digest, (char[DIGEST_HEX]){ 0 });
+		return -1;
+	}
+	finish_member(in, (uint32_t)member, &t);
+	return 0;
+}
+
+static int read_stream(struct intake *in, const char *input, struct stream *st, const char *outer, struct error *err)
+{
+	struct error why = { 0 };
+	const char *name;
+	int r;
+
+	while (!stopped(in) && (r = stream_next(st, &name, &why)) != 0) {
+		if (r < 0)
+			return outer ? error_in(&why, outer) : 0, unread(in, input, MEMBER_DAMAGED, &why, err);
+		if (read_member(in, input, name ? name : outer, st, outer != NULL, err))
+			return -1;
+	}
+	if (stream_skipped(st)) {
+		error_set(&why, ERR_UNSUPPORTED, "%llu links, devices or other special members were not read",
+			  (unsigned long long)stream_skipped(st));
+		return unread(in, input, MEMBER_IGNORED, &why, err);
+	}
+	return 0;
+}
+
+static int read_file(struct intake *in, const char *path, struct error *err)
+{
+	bool is_stdin = strcmp(path, "-") == 0;
+	_cleanup_close_ int fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	_cleanup_stream_ struct stream *st = NULL;
+	struct error why = { 0 };
+
+	if (fd < 0)
+		return error_sys(&why, "cannot open"), unread(in, path, MEMBER_UNREAD, &why, err);
+	if (stream_open_fd(fd, &st, &why))
+		return unread(in, path, MEMBER_UNREAD, &why, err);
+	return read_stream(in, path, st, NULL, err);
+}
+
+/* ---- all ---- */
+
+static uint64_t total_size(const struct file_list *files)
+{
+	uint64_t sum = 0;
+	struct stat st;
+
+	for (size_t i = 0; i < files->n && sum <= DIGEST_ALL; i++)
+		if (stat(files->v[i], &st) == 0)
+			sum += (uint64_t)st.st_size;
+	return sum;
+}
+
+/* A yearless stamp takes the year of the first dated source. */
+static void settle_years(struct store *s)
+{
+	int64_t year_ns = 0;
+	const int64_t day = INT64_C(86400000000000);
+
+	for (size_t i = 0; i < s->n_members && !year_ns; i++)
+		if (s->members[i].first.base == TIME_UTC || s->members[i].first.base == TIME_LOCAL) {
+			int64_t days = s->members[i].first.ns / day;
+			int year = 1970;
+
+			while (time_from_civil(year + 1, 1, 1) <= days)
+				year++;
+			year_ns = time_from_civil(year, 1, 1) * day;
+		}
+	for (size_t i = 0; year_ns && i < s->n_obs; i++) {
+		struct stamp *t[] = { &s->obs[i].time, &s->obs[i].onset, &s->obs[i].first, &s->obs[i].last };
+
+		for (size_t k = 0; k < ARRAY_SIZE(t); k++)
+			if (t[k]->base == TIME_YEARLESS)
+				*t[k] = (struct stamp){ t[k]->ns + year_ns, TIME_LOCAL };
+	}
+}
+
+/* Damage is an observation too: it must not get lost between the lines. */
+static void observe_damage(struct store *s)
+{
+	for (size_t i = 0; i < s->n_members; i++) {
+		struct member *m = &s->members[i];
+		struct observation o = observation_of("input.damaged", SRC_INPUT);
+
+		if (m->state != MEMBER_DAMAGED && !(m->state == MEMBER_UNREAD && m->damage))
+			continue;
+		o.scope.rank = m->rank;
+		o.scope.object = m->name ? m->name : m->input;
+		observation_fieldf(s, &o, "what", "%s", m->damage ? m->damage->what : "damaged");
+		store_observe(s, &o);
+	}
+}
+
+static int read_all(struct intake *in, const struct file_list *files, struct error *err)
+{
+	unsigned jobs = in->opt->jobs;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	int ret = 0;
+
+	if (!jobs)
+		jobs = cpus > 0 ? (unsigned)cpus : 1;
+	if (flight_pool_open(in->s, jobs, &in->pool, err))
+		return -1;
+	for (size_t i = 0; ret == 0 && i < files->n && !stopped(in); i++)
+		ret = read_file(in, files->v[i], err);
+	flight_pool_finish(in->pool);
+	flight_pool_close(in->pool);
+	return ret;
+}
+
+int ingest(struct store *s, const struct pattern_set *set, char *const *inputs, size_t n_inputs,
+	   const struct ingest_options *opt, struct error *err)
+{
+	struct intake in = { .s = s, .opt = opt };
+	struct file_list files = { 0 };
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < n_inputs; i++)
+		ret = strcmp(inputs[i], "-") ? walk(&in, inputs[i], 0, &files, err) : add_file(&files, "-", err);
+	in.digest = opt->digest || total_size(&files) <= DIGEST_ALL;
+	if (ret == 0)
+		ret = scanner_init(&in.scanner, set, err);
+	if (ret == 0)
+		ret = log_open(&in.scanner, s, &opt->log, &in.log, err);
+	if (ret == 0)
+		ret = read_all(&in, &files, err);
+	log_close(in.log);
+	scanner_deinit(&in.scanner);
+	for (size_t i = 0; i < files.n; i++)
+		free(files.v[i]);
+	free(files.v);
+	if (ret)
+		return -1;
+	s->interrupted = stopped(&in);
+	settle_years(s);
+	identity_seal(s);
+	if (collectives_join(s, err))
+		return -1;
+	identity_seal(s);
+	observe_damage(s);
+	return 0;
+}
+
+/* ---- reading a quote again ---- */
+
+static int reread_stream(struct stream *st, const char *want, const char *outer, uint64_t offset, void *buf, size_t len,
+			 struct error *err)
+{
+	uint8_t block[65536];
+	const char *name;
+	ssize_t n;
+	int r;
+
+	while ((r = stream_next(st, &name, err)) > 0) {
+		uint64_t at = 0;
+		size_t have = 0;
+
+		name = name ? name : outer;
+		if (want[0] && (!name || strcmp(name, want)))
+			continue;
+		while (have < len && (n = stream_read(st, block, sizeof(block), err)) > 0) {
+			for (ssize_t i = 0; i < n && have < len; i++)
+				if (at + (uint64_t)i >= offset)
+					((uint8_t *)buf)[have++] = block[i];
+			at += (uint64_t)n;
+		}
+		return have == len ? 0 : error_set(err, ERR_FORMAT, "ends before the quoted bytes");
+	}
+	return r < 0 ? -1 : error_set(err, ERR_FORMAT, "no such member: %s", want);
+}
+
+int ingest_reread(const char *input, const char *member, uint64_t offset, void *buf, size_t len, struct error *err)
+{
+	_cleanup_close_ int fd = open(input, O_RDONLY | O_CLOEXEC);
+	_cleanup_stream_ struct stream *st = NULL;
+
+	if (fd < 0)
+		return error_sys(err, "cannot open");
+	if (stream_open_fd(fd, &st, err))
+		return -1;
+	return reread_stream(st, member, NULL, offset, buf, len, err);
+}

@@ -1,0 +1,480 @@
+#include "analyzer/ingest/log.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/identity.h"
+#include "bundle/cleanup.h"
+
+#define BLOCK ((size_t)512 << 10)
+#define WINDOW ((size_t)64 << 10)	/* of a long line, looked at at once */
+#define OVERLAP ((size_t)4 << 10)	/* of two windows, and kept of a line longer than a block */
+#define MATCH_LIMIT 50000
+
+struct log {
+	const struct scanner *sc;
+	struct store *s;
+	struct log_options opt;
+	hs_scratch_t *hs;
+	pcre2_match_data *match;
+	pcre2_match_context *context;
+	pcre2_jit_stack *jit_stack;
+	struct series_set *series;
+	uint8_t *buf;
+	size_t have;			/* bytes in buf */
+	uint32_t member;
+	uint64_t base;			/* offset of buf in the member */
+	uint64_t newlines;		/* before buf + counted */
+	size_t counted;
+	bool mid_line;			/* buf begins inside a line */
+	bool timed;			/* the member's first time is set */
+	uint64_t *seen;			/* by signature: window last judged, + 1 */
+	size_t limit;			/* bytes of buf that are whole lines */
+	/* the line under the last candidate */
+	size_t line_start, line_end;
+	size_t parsed_start;		/* line that `prefix` is of; SIZE_MAX: none */
+	struct prefix prefix;
+	struct log_counts counts;
+};
+
+int log_open(const struct scanner *sc, struct store *s, const struct log_options *opt,
+	     struct log **ret, struct error *err)
+{
+	_cleanup_log_ struct log *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return error_set(err, ERR_NOMEM, "no memory");
+	l->sc = sc;
+	l->s = s;
+	l->opt = *opt;
+	l->buf = malloc(BLOCK);
+	l->seen = calloc(sc->n_sigs + BUILT_IN_COUNT, sizeof(*l->seen));
+	l->match = pcre2_match_data_create(32, NULL);
+	l->context = pcre2_match_context_create(NULL);
+	l->jit_stack = pcre2_jit_stack_create(32 << 10, 1 << 20, NULL);
+	l->series = series_open();
+	if (!l->buf || !l->seen || !l->match || !l->context || !l->jit_stack || !l->series ||
+	    hs_alloc_scratch(sc->db, &l->hs) != HS_SUCCESS)
+		return error_set(err, ERR_NOMEM, "no memory for scanning");
+	pcre2_set_match_limit(l->context, MATCH_LIMIT);
+	pcre2_jit_stack_assign(l->context, NULL, l->jit_stack);
+	*ret = take(l);
+	return 0;
+}
+
+void log_close(struct log *l)
+{
+	if (!l)
+		return;
+	hs_free_scratch(l->hs);
+	pcre2_jit_stack_free(l->jit_stack);
+	pcre2_match_context_free(l->context);
+	pcre2_match_data_free(l->match);
+	series_close(l->series);
+	free(l->seen);
+	free(l->buf);
+	free(l);
+}
+
+void log_begin(struct log *l, uint32_t member)
+{
+	l->member = member;
+	l->have = l->counted = 0;
+	l->base = l->newlines = 0;
+	l->mid_line = l->timed = false;
+}
+
+uint8_t *log_room(struct log *l, size_t *room_ret)
+{
+	*room_ret = BLOCK - l->have;
+	return l->buf + l->have;
+}
+
+/* Number of the line that begins at `at`. */
+static uint64_t line_number(struct log *l, size_t at)
+{
+	uint64_t n = 0;
+
+	if (at < l->counted)		/* an earlier line of this block: count again */
+		for (size_t i = at; i < l->counted; i++)
+			n += l->buf[i] == '\n';
+	if (at < l->counted)
+		return l->newlines - n + 1;
+	for (size_t i = l->counted; i < at; i++)
+		n += l->buf[i] == '\n';
+	l->newlines += n;
+	l->counted = at;
+	return l->newlines + 1;
+}
+
+/* Make line_start..line_end the line around `at`; each byte is searched once per line. */
+static void find_line(struct log *l, size_t at)
+{
+	const uint8_t *nl;
+
+	if (at < l->line_end && at >= l->line_start)
+		return;
+	nl = at > l->line_end ? memrchr(l->buf + l->line_end, '\n', at - l->line_end) : NULL;
+	l->line_start = nl ? (size_t)(nl - l->buf) + 1 : l->line_end;
+	nl = memchr(l->buf + at, '\n', l->limit - at);
+	l->line_end = nl ? (size_t)(nl - l->buf) + 1 : l->limit;
+}
+
+static void need_prefix(struct log *l)
+{
+	size_t len = l->line_end - l->line_start;
+
+	if (l->parsed_start == l->line_start)
+		return;
+	l->parsed_start = l->line_start;
+	l->prefix = prefix_parse((const char *)l->buf + l->line_start, len < 4096 ? len : 4096,
+				 l->opt.tz_ns, l->opt.tz_known);
+	if (l->prefix.body > len)
+		l->prefix.body = len;
+}
+
+/* ---- one hit ---- */
+
+static int64_t to_number(const char *s, size_t n)
+{
+	int64_t v = 0;
+
+	if (n == 0 || n > 15)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] < '0' || s[i] > '9')
+			return -1;
+		v = v * 10 + (s[i] - '0');
+	}
+	return v;
+}
+
+static int32_t to_id(const char *s, size_t n)
+{
+	int64_t v = to_number(s, n);
+
+	return v >= 0 && v <= INT32_MAX ? (int32_t)v : -1;
+}
+
+static void take_capture(struct log *l, struct observation *o, const struct capture *c, const char *s, size_t n,
+			 int64_t *timeout_ns)
+{
+	struct intern *in = &l->s->strings;
+	int64_t v = to_number(s, n);
+
+	switch (c->role) {
+	case CAPTURE_RANK: o->scope.rank = to_id(s, n); break;
+	case CAPTURE_LOCAL_RANK: o->scope.local_rank = to_id(s, n); break;
+	case CAPTURE_ATTEMPT: o->scope.attempt = to_id(s, n); break;
+	case CAPTURE_PID: o->scope.pid = to_id(s, n); break;
+	case CAPTURE_HOST: o->scope.host = intern(in, s, n); break;
+	case CAPTURE_GPU: o->scope.gpu = gpu_canonical(in, s, n); break;
+	case CAPTURE_PROCESS: o->scope.process = intern(in, s, n); break;
+	case CAPTURE_LINK: o->scope.link = intern(in, s, n); break;
+	case CAPTURE_OBJECT: o->scope.object = intern(in, s, n); break;
+	case CAPTURE_SENDER: o->scope.sender = intern(in, s, n); break;
+	case CAPTURE_TIMEOUT_MS: *timeout_ns = v > 0 && v < INT64_C(1000000000000) ? v * 1000000 : 0; break;
+	case CAPTURE_TIMEOUT_S: *timeout_ns = v > 0 && v < 1000000000 ? v * 1000000000 : 0; break;
+	case CAPTURE_FIELD: observation_field(l->s, o, c->name, s, n < 200 ? n : 200); break;
+	}
+}
+
+/* A kernel line that some watcher passed on: "... node07 kernel: [12.3] ..." */
+static sid forwarding_host(struct log *l)
+{
+	static const char tag[] = " kernel: ";
+	const char *s = (const char *)l->buf + l->line_start;
+	size_t n = l->line_end - l->line_start, len = 0;
+	const char *at = memmem(s, n < 512 ? n : 512, tag, sizeof(tag) - 1);
+
+	while (at && at - len > s && at[-(ptrdiff_t)len - 1] != ' ')
+		len++;
+	return at && len && len < 64 ? intern(&l->s->strings, at - len, len) : 0;
+}
+
+/* What the line does not say about itself, its prefix and its file do. */
+static void complete_scope(struct log *l, struct observation *o)
+{
+	const struct member *m = &l->s->members[l->member];
+	const struct prefix *p = &l->prefix;
+
+	if (!o->scope.host && p->host)
+		o->scope.host = intern(&l->s->strings, p->host, p->host_len);
+	if (!o->scope.host && o->source == SRC_KERNEL)
+		o->scope.host = forwarding_host(l);
+	if (!o->scope.host)
+		o->scope.host = m->host;
+	if (o->source == SRC_KERNEL || o->source == SRC_NET || o->source == SRC_FABRIC)
+		return;		/* a host's log is about no rank by itself */
+	if (o->scope.rank < 0)
+		o->scope.rank = p->rank >= 0 ? p->rank : m->rank;
+	if (o->scope.local_rank < 0)
+		o->scope.local_rank = p->local_rank;
+	if (o->scope.pid < 0)
+		o->scope.pid = p->pid;
+	if (!o->scope.process && p->process)
+		o->scope.process = intern(&l->s->strings, p->process, p->process_len);
+}
+
+static void learn(struct log *l, const struct observation *o)
+{
+	struct rank_identity id = {
+		.rank = o->scope.rank, .local_rank = o->scope.local_rank, .pid = o->scope.pid,
+		.host = o->scope.host, .gpu = 0, .trust = TRUST_PREFIX,
+	};
+
+	if (strcmp(o->kind->name, "nccl.init_rank") == 0) {
+		id.gpu = o->scope.gpu;
+		id.trust = l->prefix.nccl ? TRUST_NCCL : TRUST_LAUNCHER;
+		identity_world(l->s, to_id(observation_get(l->s, o, "nranks"), strlen(observation_get(l->s, o, "nranks"))));
+	} else if (o->source == SRC_KERNEL || o->source == SRC_NET) {
+		id.rank = RANK_NONE;
+	} else if (strcmp(o->kind->name, "host.address") == 0) {
+		identity_alias(l->s, observation_get(l->s, o, "address"), o->scope.host);
+	}
+	identity_learn(l->s, &id);
+}
+
+static const struct kind *kind_of(const struct compiled_signature *c, const struct store *s, const struct observation *o)
+{
+	const char *value = c->sig->by_field ? observation_get(s, o, c->sig->by_field) : "";
+
+	for (size_t i = 0; i < c->sig->n_by; i++)
+		if (strcmp(value, c->sig->by_values[i]) == 0)
+			return c->by_kinds[i];
+	return c->kind;
+}
+
+/* Evidence: the whole line, or as much of it around the match as a quote may hold. */
+static int64_t quote(struct log *l, size_t from, size_t to)
+{
+	size_t start = l->line_start, end = l->line_end;
+
+	while (end > start && (l->buf[end - 1] == '\n' || l->buf[end - 1] == '\r'))
+		end--;
+	if (end - start > QUOTE_BYTES) {
+		size_t lead = from - start < 200 ? from - start : 200;
+
+		start = from - lead;
+		if (end - start > QUOTE_BYTES)
+			end = start + QUOTE_BYTES;
+		if (end < to && to - start <= QUOTE_BYTES)
+			end = to;
+	}
+	return store_quote(l->s, l->member, l->base + start, line_number(l, l->line_start),
+			   (const char *)l->buf + start, end - start, l->prefix.time);
+}
+
+static void observe(struct log *l, const struct compiled_signature *c, size_t subject)
+{
+	const PCRE2_SIZE *v = pcre2_get_ovector_pointer(l->match);
+	const char *s = (const char *)l->buf + subject;
+	struct observation o = { .source = c->sig->source, .scope = scope_none, .count = 1 };
+	int64_t timeout_ns = 0;
+
+	for (size_t i = 0; i < c->sig->n_set; i++)
+		observation_field(l->s, &o, c->sig->set_names[i], c->sig->set_values[i], strlen(c->sig->set_values[i]));
+	for (size_t i = 0; i < c->n_captures; i++) {
+		PCRE2_SIZE from = v[2 * c->captures[i].number], to = v[2 * c->captures[i].number + 1];
+
+		if (from != PCRE2_UNSET && to > from)
+			take_capture(l, &o, &c->captures[i], s + from, to - from, &timeout_ns);
+	}
+	o.kind = kind_of(c, l->s, &o);
+	if (!o.kind)
+		return;
+	complete_scope(l, &o);
+	o.user_written = o.source == SRC_KERNEL && l->prefix.user_written;
+	o.time = o.onset = l->prefix.time;
+	if (o.time.base)
+		o.onset.ns -= timeout_ns;
+	observation_cite(&o, quote(l, subject + v[0], subject + v[1]));
+	l->counts.hits++;
+	l->s->members[l->member].sources |= 1u << o.source;
+	store_observe(l->s, &o);
+	learn(l, &o);
+}
+
+/* Judge a (window, signature) pair once. */
+static void judge(struct log *l, uint32_t sig, size_t at)
+{
+	const struct compiled_signature *c = &l->sc->sigs[sig];
+	size_t index = (at - l->line_start) / (WINDOW - OVERLAP);
+	size_t start = l->line_start + index * (WINDOW - OVERLAP), end = start + WINDOW;
+	uint64_t mark = l->base + start + 1;
+	int rc;
+
+	if (l->seen[sig] == mark)
+		return;
+	l->seen[sig] = mark;
+	need_prefix(l);
+	if (start < l->line_start + l->prefix.body)
+		start = l->line_start + l->prefix.body;
+	if (end > l->line_end)
+		end = l->line_end;
+	if (start >= end)
+		return;
+	while (end > start && (l->buf[end - 1] == '\n' || l->buf[end - 1] == '\r'))
+		end--;
+	rc = pcre2_match(c->code, l->buf + start, end - start, 0, 0, l->match, l->context);
+	if (rc > 0)
+		observe(l, c, start);
+	else if (rc != PCRE2_ERROR_NOMATCH)
+		l->counts.undecided++;
+}
+
+static void built_in(struct log *l, enum built_in which, size_t at)
+{
+	struct log_line line = { .member = l->member, .prefix = &l->prefix };
+	size_t slot = l->sc->n_sigs + which;
+	uint64_t mark = l->base + l->line_start + 1;
+
+	(void)at;
+	if (l->seen[slot] == mark || l->line_end - l->line_start > 4096)
+		return;
+	l->seen[slot] = mark;
+	line.s = (const char *)l->buf + l->line_start;
+	line.len = l->line_end - l->line_start;
+	line.offset = l->base + l->line_start;
+	if (which == BUILT_IN_LOSS) {
+		/* dense: the prefix is parsed only when the loss is worth it */
+		l->prefix.body = 0;
+		l->parsed_start = SIZE_MAX;
+		line.number = line_number(l, l->line_start);
+		line.prefix = NULL;
+		series_line(l->series, l->s, &line);
+		return;
+	}
+	need_prefix(l);
+	line.number = line_number(l, l->line_start);
+	torchrun_block(l->s, &line, (const char *)l->buf, l->line_start);
+}
+
+static int candidate(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *ctx)
+{
+	struct log *l = ctx;
+	uint32_t sig = l->sc->literal_sig[id];
+
+	(void)from;
+	(void)flags;
+	find_line(l, (size_t)to - 1);
+	if (sig < l->sc->n_sigs)
+		judge(l, sig, (size_t)to - 1);
+	else
+		built_in(l, (enum built_in)(sig - l->sc->n_sigs), (size_t)to - 1);
+	return 0;
+}
+
+/* ---- blocks ---- */
+
+/* The host of a shell prompt, "[user@node07 dir]$ " or "root@node07:~# ". */
+static sid prompt_host(struct log *l, const char *s, size_t n)
+{
+	const char *at = memchr(s, '@', n < 64 ? n : 64), *end = s + n, *p = at;
+	size_t len = 0;
+
+	if (!at || at == s || memchr(s, ' ', (size_t)(at - s)))
+		return 0;
+	while (p + 1 + len < end && (isalnum((unsigned char)p[1 + len]) || p[1 + len] == '-' || p[1 + len] == '_'))
+		len++;
+	p += 1 + len;
+	if (len < 2 || p >= end || (*p != ' ' && *p != ':') ||
+	    !(memmem(p, (size_t)(end - p), "$ ", 2) || memmem(p, (size_t)(end - p), "# ", 2)))
+		return 0;
+	return intern(&l->s->strings, at + 1, len);
+}
+
+/* First and last time of the text, and the host that its prefixes name. */
+static void note_times(struct log *l, size_t limit)
+{
+	struct member *m = &l->s->members[l->member];
+	size_t at = 0;
+
+	for (int tries = 0; tries < 64 && at < limit && !l->timed; tries++) {
+		const uint8_t *nl = memchr(l->buf + at, '\n', limit - at);
+		size_t end = nl ? (size_t)(nl - l->buf) : limit;
+		struct prefix p = prefix_parse((const char *)l->buf + at, end - at < 512 ? end - at : 512,
+					       l->opt.tz_ns, l->opt.tz_known);
+
+		if (p.kernel)
+			m->sources |= 1u << SRC_KERNEL;
+		if (p.kernel && p.host && (!m->host || m->host_from_path)) {
+			m->host = intern(&l->s->strings, p.host, p.host_len);
+			m->host_from_path = false;
+			identity_host(l->s, m->host);
+		}
+		if (!m->host)
+			m->host = prompt_host(l, (const char *)l->buf + at, end - at);
+		if (p.time.base) {
+			m->first = p.time;
+			l->timed = true;
+		}
+		at = end + 1;
+	}
+	for (int tries = 0; tries < 8 && limit > 1; tries++) {
+		const uint8_t *nl = memrchr(l->buf, '\n', limit - 1);
+		size_t start = nl ? (size_t)(nl - l->buf) + 1 : 0;
+		struct prefix p = prefix_parse((const char *)l->buf + start, limit - start < 512 ? limit - start : 512,
+					       l->opt.tz_ns, l->opt.tz_known);
+
+		if (p.time.base) {
+			m->last = p.time;
+			return;
+		}
+		limit = start;
+	}
+}
+
+static int scan(struct log *l, size_t limit, struct error *err)
+{
+	hs_error_t rc;
+
+	if (limit == 0)
+		return 0;
+	l->limit = limit;
+	l->line_start = l->line_end = 0;
+	l->parsed_start = SIZE_MAX;
+	rc = hs_scan(l->sc->db, (const char *)l->buf, (unsigned)limit, 0, l->hs, candidate, l);
+	if (rc != HS_SUCCESS)
+		return error_set(err, ERR_NOMEM, "scanning failed (code %d)", rc);
+	note_times(l, limit);
+	line_number(l, limit);
+	return 0;
+}
+
+/* Scan what is whole, keep the rest. */
+static int drain(struct log *l, bool end, struct error *err)
+{
+	const uint8_t *nl = memrchr(l->buf, '\n', l->have);
+	size_t limit = end ? l->have : nl ? (size_t)(nl - l->buf) + 1 : l->have;
+	size_t keep;
+
+	if (scan(l, limit, err))
+		return -1;
+	/* A line longer than a block goes on: windows overlap, so that nothing is cut in two. */
+	keep = limit == l->have && !nl && !end ? OVERLAP : l->have - limit;
+	memmove(l->buf, l->buf + l->have - keep, keep);
+	l->base += l->have - keep;
+	l->have = keep;
+	l->counted = 0;
+	return 0;
+}
+
+int log_advance(struct log *l, size_t n, struct error *err)
+{
+	l->have += n;
+	return l->have == BLOCK ? drain(l, false, err) : 0;
+}
+
+int log_end(struct log *l, struct error *err)
+{
+	int ret = drain(l, true, err);
+
+	l->counts.lines += l->newlines;
+	series_end(l->series, l->s);
+	return ret;
+}
+
+struct log_counts log_counts(const struct log *l) { return l->counts; }

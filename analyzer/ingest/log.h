@@ -1,0 +1,55 @@
+/*
+ * log - lines of text become observations.
+ *
+ * A log is fed block by block, in any sizes: log_room() says where to put the
+ * next bytes, log_advance() how many came.  Memory is one block whatever the
+ * length of a line; a line is looked at in windows of at most 64 KiB.
+ */
+#pragma once
+#include "analyzer/ingest/prefix.h"
+#include "analyzer/ingest/scan.h"
+
+struct log_options {
+	int64_t tz_ns;			/* offset of times that state no zone */
+	bool tz_known;
+};
+
+struct log;
+
+int log_open(const struct scanner *sc, struct store *s, const struct log_options *opt,
+	     struct log **ret, struct error *err);
+void log_close(struct log *l);
+
+/* Begin the text of a member. */
+void log_begin(struct log *l, uint32_t member);
+uint8_t *log_room(struct log *l, size_t *room_ret);
+int log_advance(struct log *l, size_t n, struct error *err);
+/* The text ends; notes what its lines as a whole say (first and last time, the course of the loss). */
+int log_end(struct log *l, struct error *err);
+
+struct log_counts {
+	uint64_t lines, hits, undecided;	/* undecided: a regex hit its match limit */
+};
+struct log_counts log_counts(const struct log *l);
+
+static inline void log_closep(struct log **l) { log_close(*l); }
+#define _cleanup_log_ _cleanup_(log_closep)
+
+/* One line, where it stands, and what its prefix says. */
+struct log_line {
+	uint32_t member;
+	const char *s;
+	size_t len;
+	uint64_t offset, number;
+	const struct prefix *prefix;
+};
+
+/* The course of a training loss (series.c). */
+struct series_set;
+struct series_set *series_open(void);
+void series_line(struct series_set *set, struct store *s, const struct log_line *line);
+void series_end(struct series_set *set, struct store *s);	/* observations; then empty */
+void series_close(struct series_set *set);
+
+/* The failure block that torchrun prints (torchrun.c): `before` are the bytes before the line. */
+void torchrun_block(struct store *s, const struct log_line *line, const char *before, size_t before_len);

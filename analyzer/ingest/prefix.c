@@ -1,0 +1,456 @@
+#include "analyzer/ingest/prefix.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "bundle/cleanup.h"
+
+#define ROUNDS 10		/* prefixes on one line */
+
+/* One line while it is being stripped. */
+struct cursor {
+	const char *line, *p, *end;
+	struct prefix out;
+};
+
+static size_t left(const struct cursor *c) { return (size_t)(c->end - c->p); }
+static bool is_digit(char ch) { return (unsigned)(ch - '0') <= 9; }
+
+/* A number at `p`; -1 when there is none or it is too long to be a rank or a pid. */
+static int32_t number(const char **p, const char *end)
+{
+	int32_t v = 0;
+	int n = 0;
+
+	for (; *p < end && is_digit(**p); (*p)++, n++)
+		if (n < 9)
+			v = v * 10 + (**p - '0');
+	return n && n <= 9 ? v : -1;
+}
+
+static bool accept(const char **p, const char *end, const char *text)
+{
+	size_t n = strlen(text);
+
+	if ((size_t)(end - *p) < n || memcmp(*p, text, n))
+		return false;
+	*p += n;
+	return true;
+}
+
+static bool word_char(char ch) { return isalnum((unsigned char)ch) || strchr("._-<>", ch); }
+
+static size_t word(const char *p, const char *end)
+{
+	size_t n = 0;
+
+	while (p + n < end && p[n] && word_char(p[n]))
+		n++;
+	return n;
+}
+
+static void set_host(struct cursor *c, const char *s, size_t n)
+{
+	if (n && n < 256 && !c->out.host) {
+		c->out.host = s;
+		c->out.host_len = n;
+	}
+}
+
+static bool set_time(struct cursor *c, struct stamp t)
+{
+	/* A date beats a time of day; the first of equal kinds stays. */
+	if (c->out.time.base == TIME_UNKNOWN || (c->out.time.base > t.base && t.base != TIME_UNKNOWN))
+		c->out.time = t;
+	return true;
+}
+
+/* ---- strippers: each true when it moved c->p ---- */
+
+static bool strip_colour(struct cursor *c)
+{
+	const char *p = c->p;
+
+	if (left(c) < 3 || p[0] != 0x1b || p[1] != '[')
+		return false;
+	for (p += 2; p < c->end && !isalpha((unsigned char)*p); p++)
+		;
+	if (p >= c->end)
+		return false;
+	c->p = p + 1;
+	return true;
+}
+
+static bool strip_space(struct cursor *c)
+{
+	const char *start = c->p;
+
+	while (c->p < c->end && (*c->p == ' ' || *c->p == '\t'))
+		c->p++;
+	return c->p != start;
+}
+
+/* "[rank3]:", "[default3]:", "[1,3]<stderr>:" */
+static bool strip_launcher(struct cursor *c)
+{
+	const char *p = c->p;
+	int32_t n;
+
+	if (accept(&p, c->end, "[rank")) {
+		n = number(&p, c->end);
+		if (n < 0 || !accept(&p, c->end, "]:"))
+			return false;
+		c->out.rank = n;
+	} else if (accept(&p, c->end, "[default")) {
+		n = number(&p, c->end);
+		if (n < 0 || !accept(&p, c->end, "]:"))
+			return false;
+		c->out.local_rank = n;
+	} else if (accept(&p, c->end, "[1,")) {
+		n = number(&p, c->end);
+		if (n < 0 || !(accept(&p, c->end, "]<stderr>:") || accept(&p, c->end, "]<stdout>:")))
+			return false;
+		c->out.rank = n;
+	} else {
+		return false;
+	}
+	c->p = p;
+	return true;
+}
+
+/* "12: " of srun --label, at the start of the line only */
+static bool strip_label(struct cursor *c)
+{
+	const char *p = c->p;
+	int32_t n = c->p == c->line ? number(&p, c->end) : -1;
+
+	if (n < 0 || n >= 1 << 20 || p - c->p > 6 || !accept(&p, c->end, ": "))
+		return false;
+	c->out.rank = n;
+	c->p = p;
+	return true;
+}
+
+/* "(RayTrainWorker pid=123, ip=10.0.0.1) ", "(Worker_TP3 pid=220) " */
+static bool strip_actor(struct cursor *c)
+{
+	const char *p = c->p, *name, *ip;
+	size_t n;
+	int32_t pid;
+
+	if (!accept(&p, c->end, "("))
+		return false;
+	name = p;
+	n = word(p, c->end);
+	p += n;
+	if (!n || !accept(&p, c->end, " pid=") || (pid = number(&p, c->end)) < 0)
+		return false;
+	c->out.process = name;
+	c->out.process_len = n;
+	c->out.pid = pid;
+	if (accept(&p, c->end, ", ip=")) {
+		ip = p;
+		p += word(p, c->end);
+		set_host(c, ip, (size_t)(p - ip));
+	}
+	if (!accept(&p, c->end, ")"))
+		return false;
+	c->p = p;
+	return true;
+}
+
+/* "worker-3 | " of docker compose and kubetail: a name that ends in a number */
+static bool strip_container(struct cursor *c)
+{
+	size_t n = word(c->p, c->end);
+	const char *p = c->p + n;
+
+	if (!n || !is_digit(p[-1]) || c->p != c->line)
+		return false;
+	while (p < c->end && *p == ' ')
+		p++;
+	if (!accept(&p, c->end, "| "))
+		return false;
+	c->p = p;
+	return true;
+}
+
+/* "<6>", "kern  :warn  : ", "6,1234,5678901,-;" */
+static bool strip_kernel(struct cursor *c)
+{
+	static const char *const facilities[] = { "kern", "user", "daemon", "auth", "syslog", "cron" };
+	const char *p = c->p;
+	int32_t prio, us;
+	struct stamp t = { 0, TIME_BOOT };
+
+	if (accept(&p, c->end, "<")) {
+		prio = number(&p, c->end);
+		if (prio < 0 || prio > 191 || !accept(&p, c->end, ">"))
+			return false;
+		c->out.user_written |= prio > 7 && p < c->end && *p == '[';
+		c->p = p;
+		return true;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(facilities); i++) {
+		if (!accept(&p, c->end, facilities[i]))
+			continue;
+		while (p < c->end && *p == ' ')
+			p++;
+		if (!accept(&p, c->end, ":"))
+			return false;
+		while (p < c->end && (islower((unsigned char)*p) || *p == ' '))
+			p++;
+		if (!accept(&p, c->end, ": "))
+			return false;
+		c->out.kernel = true;
+		c->out.user_written |= i != 0;
+		c->p = p;
+		return true;
+	}
+	prio = c->p == c->line ? number(&p, c->end) : -1;
+	if (prio < 0 || prio > 191 || !accept(&p, c->end, ",") || number(&p, c->end) == -1 || !accept(&p, c->end, ","))
+		return false;
+	for (; p < c->end && is_digit(*p); p++)
+		if (t.ns < INT64_MAX / 100000)
+			t.ns = t.ns * 10 + (*p - '0');
+	us = t.ns < INT64_MAX / 1000;
+	t.ns = us ? t.ns * 1000 : 0;
+	if (!accept(&p, c->end, ","))
+		return false;
+	p = memchr(p, ';', (size_t)(c->end - p));
+	if (!p)
+		return false;
+	set_time(c, t);
+	c->out.kernel = true;
+	c->out.user_written |= prio > 7;
+	c->p = p + 1;
+	return true;
+}
+
+/* "[  123.456789] ", with "[ T1946] " behind it */
+static bool strip_uptime(struct cursor *c)
+{
+	const char *p = c->p, *dot;
+	int64_t s = 0, ns = 0, unit = 100000000;
+
+	if (!accept(&p, c->end, "["))
+		return false;
+	while (p < c->end && *p == ' ')
+		p++;
+	dot = p;
+	for (; p < c->end && is_digit(*p) && s < INT64_C(4000000000); p++)
+		s = s * 10 + (*p - '0');
+	if (p == dot || !accept(&p, c->end, "."))
+		return false;
+	for (; p < c->end && is_digit(*p); p++, unit /= 10)
+		ns += (*p - '0') * unit;
+	if (!accept(&p, c->end, "]"))
+		return false;
+	set_time(c, (struct stamp){ s * 1000000000 + ns, TIME_BOOT });
+	c->out.kernel = true;
+	while (p < c->end && *p == ' ')
+		p++;
+	if (c->end - p > 3 && p[0] == '[' && memchr(p, ']', (size_t)(c->end - p < 16 ? c->end - p : 16)) &&
+	    (p[1] == ' ' || p[1] == 'T' || p[1] == 'C'))
+		p = (const char *)memchr(p, ']', (size_t)(c->end - p)) + 1;
+	c->p = p;
+	return true;
+}
+
+/* A level word: its length, 0 when there is none */
+static size_t level(const char *p, const char *end)
+{
+	static const char *const words[] = { "INFO", "WARNING", "WARN", "ERROR", "DEBUG", "CRITICAL", "FATAL",
+					     "NOTICE", "TRACE", "info", "warning", "warn", "error", "debug" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		size_t n = strlen(words[i]);
+
+		if ((size_t)(end - p) > n && memcmp(p, words[i], n) == 0 && !isalnum((unsigned char)p[n]) && p[n] != '_')
+			return n;
+	}
+	return 0;
+}
+
+/* "[E709 17:05:38.162 File.cpp:632] ", "E0612 01:14:57.061 390838 api.py:914] ", "[E File.cpp:577] " */
+static bool strip_glog(struct cursor *c)
+{
+	const char *p = c->p, *close;
+	bool bracket = accept(&p, c->end, "[");
+	struct stamp t;
+	size_t n;
+
+	if (c->end - p < 4 || !strchr("IWEFDC", *p) || !*p)
+		return false;
+	p++;
+	if (bracket && *p == ' ' && (close = memchr(p, ']', (size_t)(c->end - p))) && close - p < 80 &&
+	    memmem(p, (size_t)(close - p), ".cpp:", 5)) {
+		c->p = close + 1;
+		return true;
+	}
+	n = time_parse(p, (size_t)(c->end - p), &t);
+	if (!n || t.base != TIME_YEARLESS)
+		return false;
+	set_time(c, t);
+	p += n;
+	close = memchr(p, ']', (size_t)(c->end - p < 200 ? c->end - p : 200));
+	if (!close)
+		return false;
+	c->p = close + 1;
+	return true;
+}
+
+/* A bare or bracketed time, a CRI tag behind it */
+static bool strip_time(struct cursor *c)
+{
+	static const char *const cri[] = { " stderr F ", " stdout F ", " stderr P ", " stdout P " };
+	const char *p = c->p;
+	bool bracket = accept(&p, c->end, "[");
+	struct stamp t;
+	size_t n = time_parse(p, (size_t)(c->end - p), &t);
+
+	if (!n)
+		return false;
+	/* "[Sun Feb 23 16:24:18 2025]": dmesg -T; nothing else writes the weekday so */
+	c->out.kernel |= bracket && isalpha((unsigned char)*p) && n > 20;
+	p += n;
+	if (bracket && !accept(&p, c->end, "]"))
+		return false;
+	if (!bracket && p < c->end && !strchr(" ,:|-\t]", *p))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(cri); i++)
+		if (accept(&p, c->end, cri[i]))
+			break;
+	set_time(c, t);
+	c->p = p;
+	return true;
+}
+
+/* "host kernel: ", "host slurmd[123]: ", after a time */
+static bool strip_syslog(struct cursor *c)
+{
+	const char *p = c->p, *host = p, *prog;
+	size_t n = word(p, c->end), m;
+	int32_t pid = -1;
+
+	if (c->out.time.base == TIME_UNKNOWN || !n || p[n] != ' ' || level(p, c->end))
+		return false;
+	p += n + 1;
+	prog = p;
+	m = word(p, c->end);
+	p += m;
+	if (!m)
+		return false;
+	if (accept(&p, c->end, "[")) {
+		pid = number(&p, c->end);
+		if (pid < 0 || !accept(&p, c->end, "]"))
+			return false;
+	}
+	if (!accept(&p, c->end, ": "))
+		return false;
+	set_host(c, host, n);
+	if (m == 6 && memcmp(prog, "kernel", 6) == 0)
+		c->out.kernel = true;
+	else if (pid > 0)
+		c->out.pid = pid;
+	c->p = p;
+	return true;
+}
+
+/* "node07:4711:4802 [3] " */
+static bool strip_nccl(struct cursor *c)
+{
+	const char *p = c->p, *host = p;
+	size_t n = word(p, c->end);
+	int32_t pid;
+
+	p += n;
+	if (!n || !accept(&p, c->end, ":") || (pid = number(&p, c->end)) < 0 || !accept(&p, c->end, ":") ||
+	    number(&p, c->end) < 0 || !accept(&p, c->end, " ["))
+		return false;
+	while (p < c->end && *p != ']')
+		p++;
+	if (!accept(&p, c->end, "]"))
+		return false;
+	set_host(c, host, n);
+	c->out.pid = pid;
+	c->out.nccl = true;
+	c->p = p;
+	return true;
+}
+
+/* "INFO ", "| ERROR | ", "[WARNING] ", "ERROR:root:", "- " */
+static bool strip_level(struct cursor *c)
+{
+	const char *p = c->p;
+	bool bracket = accept(&p, c->end, "[");
+	size_t n;
+
+	if (c->out.kernel)
+		return false;	/* "INFO: task ..." is the kernel's own wording */
+	if (!bracket && (*p == '|' || (*p == '-' && c->end - p > 1 && p[1] == ' '))) {
+		c->p = p + 1;
+		return true;
+	}
+	n = level(p, c->end);
+	if (!n)
+		return false;
+	p += n;
+	if (bracket && !accept(&p, c->end, "]"))
+		return false;
+	if (!bracket && *p != ' ' && *p != ':' && *p != '|')
+		return false;
+	if (*p == ':')
+		p++;
+	c->p = p;
+	return true;
+}
+
+/* "[engine.py:458] ", "[checkpointing.py:226:save] ", "[tid 12727] " */
+static bool strip_place(struct cursor *c)
+{
+	const char *p = c->p, *close;
+
+	if (left(c) < 4 || *p != '[')
+		return false;
+	close = memchr(p, ']', left(c) < 120 ? left(c) : 120);
+	if (!close)
+		return false;
+	if (!memmem(p, (size_t)(close - p), ".py:", 4) && !memmem(p, (size_t)(close - p), ".cc:", 4) &&
+	    !memmem(p, (size_t)(close - p), ".cpp:", 5) && memcmp(p, "[tid ", 5) != 0)
+		return false;
+	c->p = close + 1;
+	return true;
+}
+
+static bool (*const strippers[])(struct cursor *) = {
+	strip_space, strip_colour, strip_launcher, strip_label, strip_kernel, strip_uptime, strip_time,
+	strip_glog, strip_actor, strip_container, strip_syslog, strip_nccl, strip_level, strip_place,
+};
+
+struct prefix prefix_parse(const char *line, size_t len, int64_t tz_ns, bool tz_known)
+{
+	struct cursor c = { .line = line, .p = line, .end = line + len };
+	const char *cr;
+
+	c.out.rank = c.out.local_rank = RANK_NONE;
+	c.out.pid = PID_NONE;
+	while (c.end > c.p && (c.end[-1] == '\r' || c.end[-1] == ' '))
+		c.end--;
+	cr = memrchr(c.p, '\r', left(&c));	/* a progress bar: what is shown last counts */
+	if (cr)
+		c.line = c.p = cr + 1;
+	for (int round = 0; round < ROUNDS; round++) {
+		bool moved = false;
+
+		for (size_t i = 0; i < ARRAY_SIZE(strippers) && c.p < c.end; i++)
+			moved |= strippers[i](&c);
+		if (!moved)
+			break;
+	}
+	c.out.body = (size_t)(c.p - line);
+	if (tz_known && c.out.time.base == TIME_LOCAL)
+		c.out.time = (struct stamp){ c.out.time.ns - tz_ns, TIME_UTC };
+	return c.out;
+}

@@ -1,0 +1,161 @@
+/*
+ * The course of a training loss.  Values of one file and rank are one series; it
+ * keeps the best value, and the last lines for quoting.  A spike that comes back
+ * is no divergence, and neither is noise around a plateau.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/ingest/log.h"
+#include "bundle/cleanup.h"
+
+#define SERIES_MAX 64
+#define TAIL 4			/* last lines kept */
+#define TAIL_BYTES 600
+#define DIVERGED 1.25		/* last value over the best one */
+
+struct series_point {
+	double value;
+	uint64_t offset, number;
+	uint32_t len;
+	char text[TAIL_BYTES];
+};
+
+struct series {
+	int32_t rank;
+	uint32_t member;
+	uint64_t n, rising;		/* values; of them in a row above the band at the end */
+	double best;
+	struct series_point tail[TAIL];
+	bool nan_seen;
+};
+
+struct series_set {
+	struct series s[SERIES_MAX];
+	size_t n;
+};
+
+struct series_set *series_open(void) { return calloc(1, sizeof(struct series_set)); }
+void series_close(struct series_set *set) { free(set); }
+
+/* The number behind "loss", as loggers write it: "lm loss: 2.1E+00", "loss=5.46", "'loss': nan". */
+static bool loss_value(const char *s, size_t len, double *ret)
+{
+	const char *p = s, *end = s + len;
+	char buf[32], *stop;
+	size_t n;
+
+	while ((p = memmem(p, (size_t)(end - p), "loss", 4))) {
+		p += 4;
+		while (p < end && (*p == '\'' || *p == '"' || *p == ' '))
+			p++;
+		if (p >= end || (*p != ':' && *p != '='))
+			continue;
+		for (p++; p < end && (*p == ' ' || *p == '\''); p++)
+			;
+		n = (size_t)(end - p) < sizeof(buf) - 1 ? (size_t)(end - p) : sizeof(buf) - 1;
+		memcpy(buf, p, n);
+		buf[n] = '\0';
+		*ret = strtod(buf, &stop);
+		if (stop == buf || *stop == 'x')
+			continue;
+		return true;
+	}
+	return false;
+}
+
+/* "[rank3]: " at the start of the line; the full prefix would cost too much here. */
+static int32_t quick_rank(const char *s, size_t len)
+{
+	static const char label[] = "[rank";
+	int32_t v = 0;
+	size_t i = sizeof(label) - 1;
+
+	if (len < 8 || memcmp(s, label, i))
+		return RANK_NONE;
+	for (; i < len && s[i] >= '0' && s[i] <= '9' && v < 10000000; i++)
+		v = v * 10 + (s[i] - '0');
+	return i < len && s[i] == ']' ? v : RANK_NONE;
+}
+
+static struct series *series_of(struct series_set *set, uint32_t member, int32_t rank)
+{
+	for (size_t i = 0; i < set->n; i++)
+		if (set->s[i].rank == rank)
+			return &set->s[i];
+	if (set->n == SERIES_MAX)
+		return NULL;
+	memset(&set->s[set->n], 0, sizeof(set->s[0]));
+	set->s[set->n].rank = rank;
+	set->s[set->n].member = member;
+	return &set->s[set->n++];
+}
+
+static int64_t quote(struct store *s, uint32_t member, const struct series_point *p)
+{
+	struct prefix x = prefix_parse(p->text, p->len, 0, false);
+
+	return store_quote(s, member, p->offset, p->number, p->text, p->len, x.time);
+}
+
+static void observe(struct store *s, const struct series *r, const char *kind)
+{
+	struct observation o = observation_of(kind, SRC_APP);
+	size_t kept = r->n < TAIL ? (size_t)r->n : TAIL;
+
+	o.scope.rank = r->rank >= 0 ? r->rank : s->members[r->member].rank;
+	for (size_t i = 0; i < kept; i++) {
+		const struct series_point *p = &r->tail[(r->n - kept + i) % TAIL];
+		struct prefix x = prefix_parse(p->text, p->len, 0, false);
+
+		if (i == 0)
+			o.time = o.onset = x.time;
+		observation_cite(&o, quote(s, r->member, p));
+	}
+	store_observe(s, &o);
+	s->members[r->member].sources |= 1u << SRC_APP;
+}
+
+void series_line(struct series_set *set, struct store *s, const struct log_line *line)
+{
+	size_t len = line->len;
+	struct series_point *p;
+	struct series *r;
+	double v;
+
+	while (len && (line->s[len - 1] == '\n' || line->s[len - 1] == '\r'))
+		len--;
+	if (len > 4096 || memmem(line->s, len, "valid", 5) || !loss_value(line->s, len, &v))
+		return;
+	r = series_of(set, line->member, quick_rank(line->s, len));
+	if (!r)
+		return;
+	p = &r->tail[r->n++ % TAIL];
+	*p = (struct series_point){ .value = v, .offset = line->offset, .number = line->number,
+				    .len = (uint32_t)(len < TAIL_BYTES ? len : TAIL_BYTES) };
+	memcpy(p->text, line->s, p->len);
+	if (!isfinite(v)) {
+		/* the first one, with what came before it */
+		if (!r->nan_seen && r->n > 1)
+			observe(s, r, "loss.nan");
+		r->nan_seen = true;
+		return;
+	}
+	if (r->best == 0 || v < r->best)
+		r->best = v;
+	r->rising = v > r->best * 1.08 ? r->rising + 1 : 0;
+}
+
+void series_end(struct series_set *set, struct store *s)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		const struct series *r = &set->s[i];
+		double last = r->tail[(r->n - 1) % TAIL].value, before = r->tail[(r->n - 2) % TAIL].value;
+
+		if (!r->nan_seen && r->n >= 4 && r->rising >= 3 && r->best > 0 && last > r->best * DIVERGED &&
+		    (last >= before || r->rising >= 20))
+			observe(s, r, "loss.diverged");
+	}
+	set->n = 0;
+}
