@@ -1,0 +1,31 @@
+#include "patterns/detectors.h"
+
+#include "analyzer/pattern.h"
+#include "bundle/cleanup.h"
+
+static const struct detector *const detectors[] = {
+	&detector_work_lag,
+	&detector_exception_scope,
+	&detector_link_flap,
+};
+
+extern const struct embedded_file shipped_patterns[];
+extern const size_t n_shipped_patterns;
+
+size_t detector_count(void) { return ARRAY_SIZE(detectors); }
+const struct detector *detector_at(size_t i) { return detectors[i]; }
+
+void detectors_run(struct store *s)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(detectors); i++)
+		detectors[i]->run(s);
+}
+
+int patterns_add_shipped(struct pattern_set *set, struct error *err)
+{
+	for (size_t i = 0; i < n_shipped_patterns; i++)
+		if (pattern_set_add(set, shipped_patterns[i].name, shipped_patterns[i].data,
+				    shipped_patterns[i].len, err))
+			return -1;
+	return 0;
+}
