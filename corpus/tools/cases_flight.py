@@ -186,9 +186,9 @@ def live(box, age):
     end = at("2026-03-10 08:30:00")
     logs, _ = quick(s, minutes=27, leader=20, others=3)
     run = grid("stuck", 0, seed=135).align(0, end)
-    put_logs(box, logs, folder="bundle/logs")
-    box.dumps(run, folder="bundle/fr")
-    box.manifest(s, s.hosts[0], end + age, "bundle", sources=[("logs", "ok", None), ("fr", "ok", None), ("kernel", "denied", "/dev/kmsg: Operation not permitted")])
+    put_logs(box, logs, folder="logs")
+    box.dumps(run, folder="fr")
+    box.manifest(s, s.hosts[0], end + age, "", sources=[("logs", "ok", None), ("fr", "ok", None), ("kernel", "denied", "/dev/kmsg: Operation not permitted")])
 
 
 @case("rank_lost/silent", "positive", """Rank 5 left neither log nor dump; everybody waits for it. That it is lost is all that can be said.""")
@@ -293,13 +293,13 @@ def straggler(box):
     box.expect("root_cause", "straggler", culprits=[{"rank": 5}], must_not=["gpu_stalled", "rank_stalled", "collective_stuck"], observations=["coll.straggler"])
 
 
-@case("straggler/one-dump-missing", "degraded", "No timing, no logs, and one healthy rank's dump is missing.")
+@case("straggler/ring-of-24", "degraded", "No timing, no logs, no stacks, and rings so small that only the last 24 operations are left.")
 def straggler_cut(box):
     run = flight.make_run(8, 8, "flat", seed=173)
     flight.FAULTS["straggler"](run, 2)
     run.align(2, at("2026-04-13 10:00:01"))
-    box.dumps(run, skip=[7], frames=False, version="2.8")
-    box.expect("root_cause", "straggler", culprits=[{"rank": 2}], must_not=["rank_lost"])
+    box.dumps(run, ring=24, frames=False, version="2.8")
+    box.expect("root_cause", "straggler", culprits=[{"rank": 2}], must_not=["rank_lost", "rank_stalled"])
 
 
 # ---------------------------------------------------------------- healthy and odd dumps

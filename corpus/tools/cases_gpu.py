@@ -229,14 +229,14 @@ def remap_pending(box):
     put_logs(box, logs)
     box.put("kernel/dmesg.log", sc.kernel_log(s, h, end, "raw"))
     box.put("gpu/nvidia-smi.xml", sc.smi(h, end + MIN, g3=dict(remap_pending="Yes")))
-    box.expect("no_failure", also=["gpu_row_remap_pending"], must_not=["gpu_ecc_uncorrectable", "gpu_row_remap_failure"])
+    box.expect("no_failure", "gpu_row_remap_pending", "precursor", [{"gpu": s[3].gpu}], must_not=["gpu_ecc_uncorrectable", "gpu_row_remap_failure"])
 
 
 @case("gpu_row_remap_pending/telemetry-only", "degraded", "nvidia-smi is all there is.")
 def remap_pending_xml(box):
     s = sc.Scene(["stork-15"], seed=72)
     box.put("nvidia-smi.xml", sc.smi(s.hosts[0], s.start, g6=dict(remap_pending="Yes", remap_unc="1", aggregate_du="1")))
-    box.expect("no_failure", also=["gpu_row_remap_pending"], must_not=["gpu_row_remap_failure"])
+    box.expect("no_failure", "gpu_row_remap_pending", "precursor", [{"gpu": s[6].gpu}], must_not=["gpu_row_remap_failure"])
 
 
 @case("gpu_row_remap_failure/xid64", "adjacent", "Looks like gpu_row_remap_pending, but the remap failed: this GPU must go.")
