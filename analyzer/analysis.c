@@ -73,7 +73,7 @@ void stamp_text(struct stamp t, char buf[48])
 		snprintf(buf, 48, "%02lld:%02lld:%02lld.%09lld", s / 3600, s / 60 % 60, s % 60, (long long)(rest % second));
 		return;
 	}
-	civil(t.base == TIME_YEARLESS ? days + 730 : days, &y, &m, &d);
+	civil(days, &y, &m, &d);
 	if (t.base == TIME_YEARLESS)
 		snprintf(buf, 48, "--%02d-%02dT%02lld:%02lld:%02lld.%09lld", m, d, s / 3600, s / 60 % 60, s % 60,
 			 (long long)(rest % second));

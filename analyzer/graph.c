@@ -25,7 +25,7 @@ static int find_anchors(struct engine *e)
 		return -1;
 	for (int fatal = 0; fatal < 2 && !e->n_anchors; fatal++)
 		for (size_t i = 0; i < e->s->n_obs; i++)
-			if (is_over(e, (uint32_t)i))
+			if (e->s->obs[i].foreign || is_over(e, (uint32_t)i))
 				continue;
 			else if (fatal ? e->s->obs[i].kind->severity == SEV_FATAL : e->s->obs[i].kind->stop)
 				e->anchors[e->n_anchors++] = (uint32_t)i;
@@ -168,11 +168,34 @@ static void judge_matched(struct engine *e, size_t self, size_t other, struct ex
 		x->state = RIVAL_OPEN, x->reason = "its evidence is here too";
 }
 
+static void not_evaluable(struct engine *e, struct exclusion *x, uint32_t need)
+{
+	x->state = RIVAL_NOT_EVALUABLE;
+	x->reason = "no source that would have seen it was read";
+	for (int c = 0; c < SRC_COUNT; c++)
+		if (need & (1u << c)) {
+			x->reason = arena_printf(&e->a->arena, "the input holds no %s; add %s",
+						 source_name((enum source_class)c), source_what((enum source_class)c));
+			return;
+		}
+}
+
 static void judge_unmatched(struct engine *e, const struct rival *r, struct exclusion *x)
 {
 	const struct pattern *p = pattern_find(e->set, r->pattern);
 	uint32_t need = p ? premise_sources(e, &p->premises[0]) : 0, have;
 
+	for (size_t i = 0; i < r->n_excluded_by; i++)
+		if (r->excluded_by[i].absent && !(premise_sources(e, &r->excluded_by[i]) & store_sources(e->s))) {
+			not_evaluable(e, x, premise_sources(e, &r->excluded_by[i]));
+			return;
+		}
+	for (size_t i = 0; p && i < e->s->n_obs; i++)
+		if (premise_fits(e, &p->premises[0], &e->s->obs[i], NULL)) {
+			x->state = RIVAL_NOT_EVALUABLE;
+			x->reason = "part of its evidence is here, the rest was not seen";
+			return;
+		}
 	/* Where a better witness exists, silence of the application logs excludes nothing. */
 	if (need & ~(1u << SRC_APP))
 		need &= ~(1u << SRC_APP);
@@ -182,13 +205,7 @@ static void judge_unmatched(struct engine *e, const struct rival *r, struct excl
 		x->reason = arena_printf(&e->a->arena, "nothing of the kind in what was read");
 		return;
 	}
-	x->state = RIVAL_NOT_EVALUABLE;
-	for (int c = 0; c < SRC_COUNT; c++)
-		if (need & (1u << c)) {
-			x->reason = arena_printf(&e->a->arena, "the input holds no %s; add %s",
-						 source_name((enum source_class)c), source_what((enum source_class)c));
-			return;
-		}
+	not_evaluable(e, x, need);
 }
 
 static int weigh_rivals(struct engine *e, size_t self)

@@ -177,6 +177,23 @@ const struct rank_identity *identity_by_gpu(const struct store *s, sid host, sid
 	return hit;
 }
 
+/* A GPU that no rank of the job uses, where every rank's GPU is known. */
+static bool is_foreign(const struct store *s, const struct observation *o)
+{
+	const struct identity *map = s->identity;
+	size_t with_gpu = 0;
+
+	if (!o->scope.gpu || (o->source != SRC_KERNEL && o->source != SRC_DRIVER) || map->n_ranks == 0 ||
+	    (int32_t)map->n_ranks != map->world_size)
+		return false;
+	for (size_t i = 0; i < map->n_ranks; i++) {
+		if (map->ranks[i].gpu == o->scope.gpu)
+			return false;
+		with_gpu += map->ranks[i].gpu != 0;
+	}
+	return with_gpu == map->n_ranks && strchr(intern_str(&s->strings, o->scope.gpu), ':') != NULL;
+}
+
 static void complete(struct store *s, struct observation *o)
 {
 	struct scope *c = &o->scope;
@@ -187,10 +204,19 @@ static void complete(struct store *s, struct observation *o)
 			c->host = s->identity->aliases[i].host;
 	if (c->rank >= 0)
 		r = identity_by_rank(s, c->rank);
-	else if (c->pid > 0)
+	/* a launcher's task number is a rank only if the rank runs there */
+	if (r && o->source == SRC_LAUNCHER && c->host && r->host && r->trust > TRUST_LAUNCHER &&
+	    !same_host_name(intern_str(&s->strings, c->host), intern_str(&s->strings, r->host))) {
+		store_inconsistency(s, "the launcher's task %d on %s is not rank %d, which runs on %s", c->rank,
+				    intern_str(&s->strings, c->host), c->rank, intern_str(&s->strings, r->host));
+		c->rank = RANK_NONE;
+		return;
+	}
+	if (c->rank < 0 && c->pid > 0)
 		r = identity_by_pid(s, c->host, c->pid);
-	else if (c->gpu && o->source != SRC_NET)
+	else if (c->rank < 0 && c->gpu && o->source != SRC_NET)
 		r = identity_by_gpu(s, c->host, c->gpu);
+	o->foreign = !r && is_foreign(s, o);
 	if (!r)
 		return;
 	if (c->rank < 0)

@@ -283,7 +283,7 @@ static void match_one(struct engine *e, const struct pattern *p)
 		for (size_t i = 0; i < e->s->n_obs; i++) {
 			struct index_list found = { 0 };
 			const struct observation *o = &e->s->obs[i];
-			enum truth t = premise_fits(e, &p->premises[0], o, NULL) ? bind(e, p, o, &found) : FALSE_;
+			enum truth t = !o->foreign && premise_fits(e, &p->premises[0], o, NULL) ? bind(e, p, o, &found) : FALSE_;
 
 			known |= t == TRUE_;
 			/* second pass: bindings that hold beat those that could not be judged */

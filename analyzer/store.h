@@ -138,6 +138,7 @@ struct field {
 struct observation {
 	const struct kind *kind;
 	enum source_class source;
+	bool foreign;			/* about a GPU that the job does not use */
 	bool user_written;	/* a kernel-log line that user space wrote */
 	struct scope scope;
 	struct stamp time;	/* of the line */

@@ -28,7 +28,8 @@ static enum format json_format(const uint8_t *p, size_t n)
 	if (flight_sniff_json(p, n))
 		return FMT_FLIGHT;
 	if (has(p, n, "\"involvedObject\"") || has(p, n, "\"kind\":\"Pod\"") || has(p, n, "\"kind\": \"Pod\"") ||
-	    has(p, n, "\"kind\": \"Event\"") || has(p, n, "\"kind\":\"Event\"") || has(p, n, "\"containerStatuses\""))
+	    has(p, n, "\"kind\": \"Event\"") || has(p, n, "\"kind\":\"Event\"") || has(p, n, "\"containerStatuses\"") ||
+	    has(p, n, "\"regarding\"") || has(p, n, "\"nodeInfo\""))
 		return FMT_K8S_JSON;
 	if (has(p, n < 256 ? n : 256, "\"message\"") && (has(p, n, "\"extraInfo\"") || has(p, n, "\"py_callstack\"")))
 		return FMT_ELASTIC;

@@ -151,7 +151,8 @@ static struct span exception_class(struct span line)
 {
 	size_t n = 0;
 
-	while (n < line.len && (isalnum((unsigned char)line.s[n]) || line.s[n] == '_' || line.s[n] == '.'))
+	while (n < line.len &&
+	       (isalnum((unsigned char)line.s[n]) || line.s[n] == '_' || line.s[n] == '.'))
 		n++;
 	if (n == 0 || isdigit((unsigned char)line.s[0]))
 		return span_of("", 0);
@@ -170,9 +171,12 @@ static bool follows_abort(struct span exc)
 /* Seconds since the epoch, as a number or as text. */
 static struct stamp stamp_of(const struct value *v)
 {
-	int64_t s = v && v->type == V_FLOAT ? (v->f > 0 && v->f < (double)LATEST_S ? (int64_t)v->f : -1) :
-		    v && v->type == V_STR   ? span_number(span_of_value(v)) : value_int(v, -1);
+	int64_t s = value_int(v, -1);
 
+	if (v && v->type == V_FLOAT && v->f > 0 && v->f < (double)LATEST_S)
+		s = (int64_t)v->f;
+	else if (v && v->type == V_STR)
+		s = span_number(span_of_value(v));
 	if (s <= 0 || s >= LATEST_S)
 		return (struct stamp){ 0 };
 	return (struct stamp){ .ns = s * SECOND_NS, .base = TIME_UTC };
@@ -212,7 +216,8 @@ static int observe_error(struct citer *c, const struct value *top, struct error 
 		line = last_line(span_of_value(stack));
 		exc = exception_class(line);
 	}
-	o = citer_observation(c, follows_abort(exc) ? "py.abort_exception" : "py.exception", SRC_LAUNCHER);
+	o = citer_observation(c, follows_abort(exc) ? "py.abort_exception" : "py.exception",
+			      SRC_LAUNCHER);
 	scope_of_path(c->s, &c->s->members[c->member], &o.scope);
 	o.time = stamp_of(when ? when : value_get(top, "timestamp"));
 	line = span_trim(span_after(line, exc.len + (exc.len && exc.len < line.len)));

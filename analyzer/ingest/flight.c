@@ -48,7 +48,7 @@ static const struct key_name field_names[F_COUNT][2] = {
 
 static enum flight_field lookup_field(const struct value *key)
 {
-	for (int f = 1; key->type == V_STR && f < F_COUNT; f++)
+	for (int f = 1; key->len && f < F_COUNT; f++)
 		for (int i = 0; i < 2; i++)
 			if (field_names[f][i].len == key->len &&
 			    memcmp(field_names[f][i].s, key->s, key->len) == 0)

@@ -1,5 +1,6 @@
 #include "analyzer/ingest/ingest.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include "bundle/digest.h"
 #include "bundle/stream.h"
 
+#define MANIFEST "manifest.json"
 #define FILES_MAX 2000000
 #define DEPTH_MAX 64
 #define WHOLE_MAX ((size_t)512 << 20)	/* of a format that is read whole */
@@ -55,6 +57,8 @@ struct intake {
 	/* of the bundle that is being read */
 	int64_t captured_ns;
 	sid bundle_host;
+	size_t bundle_path;		/* length of the bundle's folder in the path of its manifest */
+	sid bundle_manifest;		/* that path */
 };
 
 static bool stopped(const struct intake *in) { return in->opt->stop && *in->opt->stop; }
@@ -79,7 +83,14 @@ static int add_file(struct file_list *l, const char *path, struct error *err)
 	return 0;
 }
 
-static int compare_paths(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+/* By name, a manifest before all else: it says what the rest of its folder is. */
+static int compare_paths(const void *a, const void *b)
+{
+	const char *x = *(char *const *)a, *y = *(char *const *)b;
+	bool mx = strcmp(x, MANIFEST) == 0, my = strcmp(y, MANIFEST) == 0;
+
+	return mx != my ? (mx ? -1 : 1) : strcmp(x, y);
+}
 
 /* Note a path that is not read, with the reason. */
 static int unread(struct intake *in, const char *path, enum member_state state, const struct error *why, struct error *err)
@@ -273,6 +284,10 @@ static void read_manifest(struct intake *in, uint32_t member, const uint8_t *dat
 		store_damage(in->s, member, &why, false);
 		return;
 	}
+	in->bundle_manifest = in->s->members[member].input;
+	in->bundle_path = strlen(intern_str(&in->s->strings, in->bundle_manifest));
+	if (!in->s->members[member].name && in->bundle_path > sizeof(MANIFEST) - 1)
+		in->bundle_path -= sizeof(MANIFEST) - 1;
 	in->captured_ns = json_time(o, "time");
 	in->bundle_host = intern_cstr(&in->s->strings, host);
 	in->s->members[member].host = in->bundle_host;
@@ -304,13 +319,13 @@ static int read_whole(struct intake *in, uint32_t member, enum format f, struct 
 
 static void name_member(struct intake *in, struct member *m, const char *path)
 {
-	const char *host;
+	const char *host, *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
 	size_t n = host_from_path(path, &host);
 
 	m->rank = rank_from_path(path);
 	m->rank_from_path = true;
 	/* A trailing number names a rank only where the name says so. */
-	if (!strcasestr(path, "rank") && !looks_like_dump(path))
+	if (!strcasestr(base, "rank") && !looks_like_dump(path))
 		m->rank = RANK_NONE;
 	m->host = in->bundle_host;
 	if (!m->host && n) {
@@ -453,6 +468,11 @@ static int read_file(struct intake *in, const char *path, struct error *err)
 	_cleanup_stream_ struct stream *st = NULL;
 	struct error why = { 0 };
 
+	/* what a manifest said holds for its own bundle only */
+	if (in->bundle_manifest && strncmp(path, intern_str(&in->s->strings, in->bundle_manifest), in->bundle_path)) {
+		in->bundle_manifest = in->bundle_host = 0;
+		in->captured_ns = 0;
+	}
 	if (fd < 0)
 		return error_sys(&why, "cannot open"), unread(in, path, MEMBER_UNREAD, &why, err);
 	if (stream_open_fd(fd, &st, &why))
@@ -473,28 +493,67 @@ static uint64_t total_size(const struct file_list *files)
 	return sum;
 }
 
-/* A yearless stamp takes the year of the first dated source. */
+#define DAY_NS INT64_C(86400000000000)
+#define MARCH 59	/* days before 1 March in a year without a leap day */
+
+/* The year of the first dated source; 0 when nothing is dated. */
+static int first_year(const struct store *s)
+{
+	int year = 1970;
+
+	for (size_t i = 0; i < s->n_members; i++)
+		if (s->members[i].first.base == TIME_UTC || s->members[i].first.base == TIME_LOCAL) {
+			while (time_from_civil(year + 1, 1, 1) <= s->members[i].first.ns / DAY_NS)
+				year++;
+			return year;
+		}
+	return 0;
+}
+
+/* A yearless stamp takes that year; the missing leap day is put back. */
 static void settle_years(struct store *s)
 {
-	int64_t year_ns = 0;
-	const int64_t day = INT64_C(86400000000000);
+	int year = first_year(s);
+	bool leap = year && time_from_civil(year, 3, 1) - time_from_civil(year, 1, 1) > MARCH;
+	int64_t start = year ? time_from_civil(year, 1, 1) * DAY_NS : 0;
 
-	for (size_t i = 0; i < s->n_members && !year_ns; i++)
-		if (s->members[i].first.base == TIME_UTC || s->members[i].first.base == TIME_LOCAL) {
-			int64_t days = s->members[i].first.ns / day;
-			int year = 1970;
-
-			while (time_from_civil(year + 1, 1, 1) <= days)
-				year++;
-			year_ns = time_from_civil(year, 1, 1) * day;
-		}
-	for (size_t i = 0; year_ns && i < s->n_obs; i++) {
+	for (size_t i = 0; year && i < s->n_obs; i++) {
 		struct stamp *t[] = { &s->obs[i].time, &s->obs[i].onset, &s->obs[i].first, &s->obs[i].last };
 
 		for (size_t k = 0; k < ARRAY_SIZE(t); k++)
 			if (t[k]->base == TIME_YEARLESS)
-				*t[k] = (struct stamp){ t[k]->ns + year_ns, TIME_LOCAL };
+				*t[k] = (struct stamp){ t[k]->ns + start + (leap && t[k]->ns >= MARCH * DAY_NS ? DAY_NS : 0),
+							TIME_LOCAL };
 	}
+}
+
+/* Does the path hold this name, not as part of a longer word? */
+static bool path_names(const char *path, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *p = path; n > 2 && (p = strstr(p, name)); p++)
+		if ((p == path || !isalnum((unsigned char)p[-1])) && !isalnum((unsigned char)p[n]))
+			return true;
+	return false;
+}
+
+/* A file named after a host that the input knows by its content is about that host. */
+static void settle_hosts(struct store *s)
+{
+	const struct identity *map = s->identity;
+
+	for (size_t i = 0; i < s->n_members; i++) {
+		struct member *m = &s->members[i];
+		const char *path = intern_str(&s->strings, m->name ? m->name : m->input);
+
+		for (size_t h = 0; h < map->n_hosts && (!m->host || m->host_from_path); h++)
+			if (path_names(path, intern_str(&s->strings, map->hosts[h])))
+				m->host = map->hosts[h];
+	}
+	for (size_t i = 0; i < s->n_obs; i++)
+		if (!s->obs[i].scope.host && s->obs[i].n_evidence)
+			s->obs[i].scope.host = s->members[s->evidence[s->obs[i].evidence[0]].member].host;
 }
 
 /* Damage is an observation too: it must not get lost between the lines. */
@@ -555,6 +614,7 @@ int ingest(struct store *s, const struct pattern_set *set, char *const *inputs, 
 		return -1;
 	s->interrupted = stopped(&in);
 	settle_years(s);
+	settle_hosts(s);
 	identity_seal(s);
 	if (collectives_join(s, err))
 		return -1;

@@ -168,7 +168,7 @@ static void observe_fact(struct kube *k, const struct fact *f)
 	};
 
 	o.scope.object = f->object;
-	o.scope.rank = RANK_NONE;	/* the file's path may name a rank, its objects are the cluster's */
+	o.scope.rank = RANK_NONE;	/* the path may name a rank; the objects are the cluster's */
 	if (f->node)
 		o.scope.host = f->node;
 	identity_host(k->c.s, f->node);
@@ -320,7 +320,8 @@ static void read_event(struct kube *k, const struct value *v)
 /* containerStatuses[] and its like. */
 static void read_containers(struct kube *k, const struct value *list, const struct fact *pod)
 {
-	static const char *const states[] = { "state", "lastState" }, *const phases[] = { "terminated", "waiting" };
+	static const char *const states[] = { "state", "lastState" };
+	static const char *const phases[] = { "terminated", "waiting" };
 
 	for (uint32_t i = 0; list && list->type == V_LIST && i < list->seq->n; i++)
 		for (size_t n = 0; n < ARRAY_SIZE(states) * ARRAY_SIZE(phases); n++) {
@@ -336,7 +337,8 @@ static void read_containers(struct kube *k, const struct value *list, const stru
 				f.message = keep(k, span_of_value(value_get(s, "message")));
 			f.at[0] = place_of(k, value_get(s, "reason"));
 			f.at[1] = place_of(k, code);
-			take_state(k, f, span_of_value(value_get(s, "reason")), get2(c, "state", "running"));
+			take_state(k, f, span_of_value(value_get(s, "reason")),
+				   get2(c, "state", "running"));
 		}
 }
 
@@ -385,7 +387,8 @@ static void read_object(struct kube *k, const struct value *v)
 	k->n_objects++;
 	if (value_is(kind, "Event") || value_get(v, "involvedObject") || value_get(v, "regarding")) {
 		read_event(k, v);
-	} else if (value_is(kind, "Pod") || get2(v, "status", "containerStatuses") || get2(v, "spec", "containers")) {
+	} else if (value_is(kind, "Pod") || get2(v, "status", "containerStatuses") ||
+		   get2(v, "spec", "containers")) {
 		read_pod(k, v);
 	} else if (value_is(kind, "Node") || get2(v, "status", "nodeInfo")) {
 		node.node = node.object = keep(k, span_of_value(get2(v, "metadata", "name")));
@@ -425,12 +428,13 @@ static void each_item(struct kube *k)
 		if (*p == '"') {
 			const char *q = json_string_end(p, end);
 
-			key = span_of(p + 1, (size_t)(q - p) - 1);
+			key = span_of(p + 1, (size_t)(q - p) - 1);	/* its closing quote, too */
 			p = q - 1;
 		} else if (*p == '{' || *p == '[') {
 			if (*p == '{' && depth == item_depth)
 				start = at;
-			if (*p == '[' && (depth == 0 || (depth == 1 && item_depth == 0 && span_is(key, "items\"")))) {
+			if (*p == '[' && (depth == 0 || (depth == 1 && item_depth == 0 &&
+							 span_is(key, "items\"")))) {
 				item_depth = depth + 1;
 				taken = true;
 			}
@@ -517,7 +521,8 @@ static struct span next_cell(struct span *rest, bool last)
 /* Take the head of a table of events or conditions. */
 static bool table_head(struct kube *k, struct span line)
 {
-	struct table t = { .type = -1, .status = -1, .reason = -1, .age = -1, .object = -1, .message = -1 };
+	struct table t = { .type = -1, .status = -1, .reason = -1, .age = -1, .object = -1,
+			   .message = -1 };
 	const struct {
 		const char *a, *b;
 		int *column;
@@ -564,7 +569,8 @@ static void table_row(struct kube *k, const struct line *l)
 	}
 	if (k->section == CONDITIONS) {
 		f.message = keep(k, cells[t->message >= 0 ? t->message : t->n]);
-		take_condition(k, f, k->is_node, cells[t->type], cells[t->status >= 0 ? t->status : t->n]);
+		take_condition(k, f, k->is_node, cells[t->type],
+			       cells[t->status >= 0 ? t->status : t->n]);
 	} else if (t->reason >= 0 && t->message >= 0) {
 		f.age_s = age_of(cells[t->age >= 0 ? t->age : t->n]);
 		take_event(k, f, cells[t->reason], cells[t->message]);
@@ -622,8 +628,8 @@ static void container_line(struct kube *k, const struct line *l, size_t indent, 
 		k->state.container = keep(k, key);
 		k->running = false;
 	} else if (indent <= 4 && (span_is(key, "State") || span_is(key, "Last State"))) {
-		k->state = (struct fact){ .object = k->name, .node = k->node, .container = k->state.container,
-					  .age_s = -1, .exit_code = -1 };
+		k->state = (struct fact){ .object = k->name, .node = k->node, .age_s = -1,
+					  .exit_code = -1, .container = k->state.container };
 		k->in_state = true;
 		k->running |= span_is(key, "State") && span_is(value, "Running");
 	} else if (span_is(key, "Reason")) {

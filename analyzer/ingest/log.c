@@ -218,12 +218,25 @@ static void complete_scope(struct log *l, struct observation *o)
 		o->scope.process = intern(&l->s->strings, p->process, p->process_len);
 }
 
+/* A host's address, as such or in the four parts of a reverse look-up. */
+static void learn_alias(struct log *l, const struct observation *o)
+{
+	char reverse[64];
+
+	snprintf(reverse, sizeof(reverse), "%s.%s.%s.%s", observation_get(l->s, o, "a"), observation_get(l->s, o, "b"),
+		 observation_get(l->s, o, "c"), observation_get(l->s, o, "d"));
+	identity_alias(l->s, reverse[0] == '.' ? observation_get(l->s, o, "address") : reverse, o->scope.host);
+}
+
 static void learn(struct log *l, const struct observation *o)
 {
 	struct rank_identity id = {
 		.rank = o->scope.rank, .local_rank = o->scope.local_rank, .pid = o->scope.pid,
-		.host = o->scope.host, .gpu = 0, .trust = TRUST_PREFIX,
+		.gpu = 0, .trust = TRUST_PREFIX,
 	};
+
+	/* A host that the message names may be a peer: only prefix and file say where the rank runs. */
+	id.host = l->prefix.host ? intern(&l->s->strings, l->prefix.host, l->prefix.host_len) : l->s->members[l->member].host;
 
 	if (strcmp(o->kind->name, "nccl.init_rank") == 0) {
 		id.gpu = o->scope.gpu;
@@ -232,7 +245,7 @@ static void learn(struct log *l, const struct observation *o)
 	} else if (o->source == SRC_KERNEL || o->source == SRC_NET) {
 		id.rank = RANK_NONE;
 	} else if (strcmp(o->kind->name, "host.address") == 0) {
-		identity_alias(l->s, observation_get(l->s, o, "address"), o->scope.host);
+		learn_alias(l, o);
 	}
 	identity_learn(l->s, &id);
 }

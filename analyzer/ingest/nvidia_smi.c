@@ -320,7 +320,8 @@ static void take_leaf(struct smi *p, const char *below_gpu, const char *text, st
 static void finish_process(struct smi *p)
 {
 	int64_t pid = number_of(&p->gpu[PROC_PID]), mib = number_of(&p->gpu[PROC_MEM]);
-	struct rank_identity id = { .rank = RANK_NONE, .local_rank = RANK_NONE, .trust = TRUST_LAUNCHER };
+	struct rank_identity id = { .rank = RANK_NONE, .local_rank = RANK_NONE,
+				    .trust = TRUST_LAUNCHER };
 	size_t used = strlen(p->pids);
 
 	if (pid > 0 && pid <= INT32_MAX) {
@@ -372,7 +373,8 @@ static void note_damage(struct smi *p)
 
 	if (p->xml->wellFormed || p->damage.code || p->root_closed || !e || !e->message)
 		return;
-	error_at(&p->damage, ERR_FORMAT, offset_now(p), "%.*s", (int)strcspn(e->message, "\n"), e->message);
+	error_at(&p->damage, ERR_FORMAT, offset_now(p), "%.*s", (int)strcspn(e->message, "\n"),
+		 e->message);
 }
 
 static size_t tag_offset(const struct smi *p, const char *name)
@@ -483,8 +485,9 @@ static void on_text(void *ctx, const xmlChar *s, int len)
 static void missing_gpus(struct smi *p)
 {
 	struct observation o = observation_here(p, "gpu.missing");
+	int64_t listed = p->n_gpus;
 
-	if (!p->root_closed || p->attached <= (int64_t)p->n_gpus || p->attached > 2 * (int64_t)p->n_gpus)
+	if (!p->root_closed || p->attached <= listed || p->attached > 2 * listed)
 		return;
 	o.scope.gpu = 0;
 	observation_fieldf(p->c.s, &o, "attached", "%lld", (long long)p->attached);
@@ -508,7 +511,8 @@ static int read_document(struct smi *p, struct error *err)
 	xml->userData = p;
 	p->xml = xml;
 	doc = xmlCtxtReadMemory(xml, p->c.data + p->base, (int)(p->end - p->base), NULL, NULL,
-				XML_PARSE_NONET | XML_PARSE_RECOVER | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+				XML_PARSE_NONET | XML_PARSE_RECOVER | XML_PARSE_NOERROR |
+					XML_PARSE_NOWARNING);
 	xmlFreeDoc(doc);	/* the handlers build none */
 	if (!p->root)
 		return error_at(err, ERR_FORMAT, p->base, "no <nvidia_smi_log> element");
@@ -525,7 +529,7 @@ static int read_document(struct smi *p, struct error *err)
 
 /* ---- the member ---- */
 
-/* The XML declaration or DOCTYPE at `p` is one of nvidia-smi's: short, without declarations of its own. */
+/* The XML declaration or DOCTYPE at `p` is like nvidia-smi's: short, and declares nothing. */
 static bool plain_prolog(struct span p)
 {
 	const char *gt = memchr(p.s, '>', p.len < PROLOG_BYTES ? p.len : PROLOG_BYTES);
@@ -556,9 +560,10 @@ static int refuse(const char *data, size_t len, struct error *err)
 
 		next = memchr(p + 1, '<', rest.len - 1);
 		if ((next ? (size_t)(next - p) : rest.len) > TAG_BYTES)
-			return error_at(err, ERR_LIMIT, (uint64_t)(p - data), "a tag of more than %zu bytes",
-					TAG_BYTES);
-		if ((span_starts(rest, "<!DOCTYPE") || span_starts(rest, "<?xml")) && !plain_prolog(rest))
+			return error_at(err, ERR_LIMIT, (uint64_t)(p - data),
+					"a tag of more than %zu bytes", TAG_BYTES);
+		if ((span_starts(rest, "<!DOCTYPE") || span_starts(rest, "<?xml")) &&
+		    !plain_prolog(rest))
 			return error_at(err, ERR_UNSUPPORTED, (uint64_t)(p - data),
 					"a DOCTYPE or XML declaration that nvidia-smi does not write");
 	}
@@ -600,7 +605,8 @@ int ingest_nvidia_smi(struct store *s, uint32_t member, const char *data, size_t
 		start = next;
 	}
 	if (start)
-		error_at(&first, ERR_LIMIT, (uint64_t)(start - data), "more than %d documents", DOCUMENTS);
+		error_at(&first, ERR_LIMIT, (uint64_t)(start - data), "more than %d documents",
+			 DOCUMENTS);
 	if (n_read == 0)
 		return *err = first, -1;
 	if (first.code)

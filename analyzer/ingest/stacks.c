@@ -57,8 +57,10 @@ static bool is_loader(const struct frame *f)
 /* A call of torch.distributed that waits for other ranks. */
 static bool is_python_collective(const struct frame *f)
 {
-	static const char *const files[] = { "torch/distributed/distributed_c10d.py", "deepspeed/comm/",
-					     "torch/distributed/_functional_collectives", "torch/distributed/nn/functional" };
+	static const char *const files[] = {
+		"torch/distributed/distributed_c10d.py", "torch/distributed/_functional_collectives",
+		"torch/distributed/nn/functional", "deepspeed/comm/",
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		if (has(f->file, files[i]))
@@ -69,14 +71,17 @@ static bool is_python_collective(const struct frame *f)
 /* The same below Python; the threads that NCCL and c10d keep for themselves are none. */
 static bool is_native_collective(const struct frame *f)
 {
+	static const char *const starts[] = { "ncclKernel", "ncclDevKernel", "ncclGroupEnd",
+					      "ncclAllReduce", "ncclAllGather", "ncclReduceScatter",
+					      "ncclBroadcast", "ncclSend", "ncclRecv" };
 	struct span n = f->function;
 
 	if (has(n, "atchdog") || has(n, "eartbeat") || has(n, "roxy"))
 		return false;
-	return has(n, "c10d::ProcessGroup") || span_starts(n, "ncclKernel") || span_starts(n, "ncclDevKernel") ||
-	       span_starts(n, "ncclGroupEnd") || span_starts(n, "ncclAllReduce") || span_starts(n, "ncclAllGather") ||
-	       span_starts(n, "ncclReduceScatter") || span_starts(n, "ncclBroadcast") || span_starts(n, "ncclSend") ||
-	       span_starts(n, "ncclRecv");
+	for (size_t i = 0; i < ARRAY_SIZE(starts); i++)
+		if (span_starts(n, starts[i]))
+			return true;
+	return has(n, "c10d::ProcessGroup");
 }
 
 /* Kernel functions in which a task waits for a remote file system. */
@@ -112,10 +117,13 @@ static struct observation observation_here(struct stacks *p, const char *kind)
 	return o;
 }
 
-static void field_frame(struct stacks *p, struct observation *o, const char *name, const struct frame *f)
+static int shown(struct span t) { return t.len < 200 ? (int)t.len : 200; }
+
+static void field_frame(struct stacks *p, struct observation *o, const char *name,
+			const struct frame *f)
 {
-	observation_fieldf(p->c.s, o, name, "%.*s (%.*s)", (int)(f->function.len & 0xff), f->function.s,
-			   (int)(f->file.len & 0xff), f->file.s);
+	observation_fieldf(p->c.s, o, name, "%.*s (%.*s)", shown(f->function), f->function.s,
+			   shown(f->file), f->file.s);
 }
 
 static void found(struct stacks *p, enum doing what, const struct observation *o)
@@ -227,7 +235,7 @@ static void python_stack(struct stacks *p)
 {
 	const struct thread *t = &p->thread;
 
-	for (unsigned i = 0; i < t->n_frames; i++)	/* a loader's worker waits for work: that is health */
+	for (unsigned i = 0; i < t->n_frames; i++)	/* a loader's worker waits for work: health */
 		if (span_is(t->frame[i].function, "_worker_loop")) {
 			found_other(p);
 			return;

@@ -163,7 +163,7 @@ static size_t named_month(const char *s, const char *end, struct stamp *ret)
 		return 0;
 	q = p;
 	y = digits(&q, end, 4);
-	if (y > 1990 && skip(&q, end, ' '))
+	if (y > 1990 && y < 2100 && skip(&q, end, ' '))
 		p = q;
 	else
 		y = 0;
@@ -176,7 +176,7 @@ static size_t named_month(const char *s, const char *end, struct stamp *ret)
 	else if (y < 1990)
 		y = 0;
 	if (!y)
-		return made(ret, TIME_YEARLESS, time_from_civil(1972, m, d) - 730, clock, (size_t)(p - s));
+		return made(ret, TIME_YEARLESS, time_from_civil(1970, m, d), clock, (size_t)(p - s));
 	return made(ret, TIME_LOCAL, time_from_civil(y, m, d), clock, (size_t)(p - s));
 }
 
@@ -200,7 +200,7 @@ static size_t yearless(const char *s, const char *end, struct stamp *ret)
 	if (m < 1 || m > 12 || d < 1 || d > 31 || !skip(&p, end, ' '))
 		return 0;
 	clock = clock_time(&p, end);
-	return clock < 0 ? 0 : made(ret, TIME_YEARLESS, time_from_civil(1972, m, d) - 730, clock, (size_t)(p - s));
+	return clock < 0 ? 0 : made(ret, TIME_YEARLESS, time_from_civil(1970, m, d), clock, (size_t)(p - s));
 }
 
 size_t time_parse(const char *s, size_t len, struct stamp *ret)

@@ -28,6 +28,20 @@ static unsigned count_from(const struct store *s, const struct observation *o, s
 	return n;
 }
 
+/* What recovered is no failure: is the link up at the end? */
+static bool ends_up(const struct store *s, const struct observation *o)
+{
+	struct stamp up = { 0, TIME_UNKNOWN };
+
+	for (const struct observation *x = NULL; (x = store_next(s, "net.link_up", x));)
+		if (same_link(x, o) && (!up.base || stamp_order(x->last, up, 0) > 0))
+			up = x->last;
+	for (const struct observation *x = NULL; up.base && (x = store_next(s, "net.link_down", x));)
+		if (same_link(x, o) && stamp_order(x->last, up, 0) > 0)
+			return false;
+	return up.base != TIME_UNKNOWN;
+}
+
 static void run(struct store *s)
 {
 	size_t before = s->n_obs;
@@ -36,7 +50,7 @@ static void run(struct store *s)
 		struct observation made = observation_of("net.link_flap", s->obs[i].source);
 
 		if (s->obs[i].kind != kind_find("net.link_down") || !s->obs[i].onset.base ||
-		    count_from(s, &s->obs[i], &made) < FLAPS)
+		    ends_up(s, &s->obs[i]) || count_from(s, &s->obs[i], &made) < FLAPS)
 			continue;
 		made.scope = s->obs[i].scope;
 		made.time = made.onset = s->obs[i].onset;
