@@ -564,6 +564,10 @@ static void fold_entries(struct folder *f)
 			l->rg.enqueued = l->status_enqueued;
 		if (!l->rg.has_p2p && l->status_completed > l->rg.completed)
 			l->rg.completed = l->status_completed;
+		/* the counters know of work whose entry the ring, or a cut file, has lost */
+		if (!l->rg.has_p2p && !l->rg.pending.set && l->status_enqueued > l->rg.completed)
+			l->rg.pending = (struct coll_pending){ .set = true, .seq = l->rg.completed + 1,
+							       .order = f->wrapped ? 0 : UINT64_MAX };
 	}
 }
 

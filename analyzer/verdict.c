@@ -116,14 +116,21 @@ static bool choose_roots(struct engine *e)
 	}
 }
 
-/* Did some failure that the outcome does not account for begin decidedly before it? */
+/*
+ * Did some failure begin decidedly before the outcome, or is there a hang that the
+ * outcome does not account for?  Being cancelled makes no rank hang.
+ */
 static bool failed_before(const struct engine *e, const struct draft *outcome)
 {
-	for (size_t i = 0; i < e->n_anchors; i++)
-		if (!list_has(&outcome->f.observations, e->anchors[i]) &&
-		    stamp_order(e->s->obs[e->anchors[i]].onset, outcome->f.onset,
-				e->s->obs[e->anchors[i]].error_ns + outcome->f.error_ns) < 0)
+	for (size_t i = 0; i < e->n_anchors; i++) {
+		const struct observation *o = &e->s->obs[e->anchors[i]];
+		int order = stamp_order(o->onset, outcome->f.onset, o->error_ns + outcome->f.error_ns);
+
+		if (list_has(&outcome->f.observations, e->anchors[i]))
+			continue;
+		if (order < 0 || (o->source == SRC_FLIGHT && order == 0 && !list_has(&outcome->f.anchors, e->anchors[i])))
 			return true;
+	}
 	return false;
 }
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
 
 #include "bundle/cleanup.h"
 
@@ -14,6 +16,9 @@
 #define RATIO_FREE ((uint64_t)64 << 20)
 #define RATIO_MAX 1000
 #define MEMBERS_MAX 1000000
+#define WINDOW_LOG_MAX 27		/* 128 MiB: what zstd itself takes without being asked */
+
+enum wrapping { PLAIN, GZIP, ZSTD };
 
 struct stream {
 	int fd;				/* -1: memory */
@@ -21,12 +26,22 @@ struct stream {
 	size_t len, pos;
 	uint8_t head[HEAD_BYTES];	/* first bytes of fd, served before the rest */
 	size_t head_len, head_pos;
+	/* unwrapping: input block -> decoder -> bytes */
+	enum wrapping wrapping;
+	z_stream gz;
+	ZSTD_DStream *zstd;
+	uint8_t *in;
+	size_t in_len, in_pos;
+	bool in_frame;			/* a frame is open: the end of the input cuts it */
+	struct error late;		/* damage met behind bytes that were still good */
+	uint64_t read, out;
+	/* decoded bytes looked at before anybody asked for them */
+	uint8_t peek[HEAD_BYTES];
+	size_t peek_len, peek_pos;
 	uint8_t *block;
-	struct archive *ar;		/* NULL: plain */
-	bool archive;			/* a tar, not just a compressed file */
+	struct archive *ar;		/* a tar; NULL: the decoded bytes are the one member */
 	bool begun;
-	uint64_t out, members, skipped;
-	int read_errno;
+	uint64_t members, skipped;
 };
 
 static ssize_t raw_read(struct stream *s, void *buf, size_t size)
@@ -52,38 +67,146 @@ static ssize_t raw_read(struct stream *s, void *buf, size_t size)
 	return got;
 }
 
+/* More compressed bytes into s->in; 0 at the end of the input. */
+static ssize_t refill(struct stream *s, struct error *err)
+{
+	ssize_t n = raw_read(s, s->in, BLOCK_BYTES);
+
+	if (n < 0)
+		return error_sys(err, "cannot read");
+	s->in_pos = 0;
+	s->in_len = (size_t)n;
+	s->read += (uint64_t)n;
+	return n;
+}
+
+/* One step of inflate: bytes made, or -1. */
+static ssize_t step_gzip(struct stream *s, uint8_t *buf, size_t size, struct error *err)
+{
+	int rc;
+
+	s->gz.next_in = s->in + s->in_pos;
+	s->gz.avail_in = (unsigned)(s->in_len - s->in_pos);
+	s->gz.next_out = buf;
+	s->gz.avail_out = (unsigned)size;
+	if (!s->in_frame && inflateReset(&s->gz) != Z_OK)	/* gzip files may follow each other */
+		return error_set(err, ERR_NOMEM, "no memory");
+	s->in_frame = true;
+	rc = inflate(&s->gz, Z_NO_FLUSH);
+	s->in_pos = s->in_len - s->gz.avail_in;
+	if (rc == Z_STREAM_END)
+		s->in_frame = false;
+	else if (rc != Z_OK && rc != Z_BUF_ERROR)
+		return error_at(err, ERR_FORMAT, s->read - (s->in_len - s->in_pos), "damaged gzip data");
+	return (ssize_t)(size - s->gz.avail_out);
+}
+
+static ssize_t step_zstd(struct stream *s, uint8_t *buf, size_t size, struct error *err)
+{
+	ZSTD_inBuffer in = { s->in, s->in_len, s->in_pos };
+	ZSTD_outBuffer out = { buf, size, 0 };
+	size_t rc = ZSTD_decompressStream(s->zstd, &out, &in);
+
+	s->in_pos = in.pos;
+	if (ZSTD_isError(rc))
+		return error_at(err, ERR_FORMAT, s->read - (s->in_len - s->in_pos), "damaged zstd data: %s",
+				ZSTD_getErrorName(rc));
+	s->in_frame = rc != 0;
+	return (ssize_t)out.pos;
+}
+
+/* Decoded bytes; what was good before damage is handed out first. */
+static ssize_t decode(struct stream *s, uint8_t *buf, size_t size, struct error *err)
+{
+	size_t n = 0;
+
+	if (s->wrapping == PLAIN) {
+		ssize_t got = raw_read(s, buf, size);
+
+		return got < 0 ? error_sys(err, "cannot read") : got;
+	}
+	while (n < size && !s->late.code) {
+		ssize_t got = s->in_pos == s->in_len ? refill(s, &s->late) : 1;
+
+		if (got == 0 && s->in_frame)
+			error_at(&s->late, ERR_FORMAT, s->read, "the compressed data is cut");
+		if (got <= 0)
+			break;
+		got = s->wrapping == GZIP ? step_gzip(s, buf + n, size - n, &s->late) :
+		      step_zstd(s, buf + n, size - n, &s->late);
+		n += got > 0 ? (size_t)got : 0;
+		s->out += got > 0 ? (uint64_t)got : 0;
+		if (s->out > RATIO_FREE && s->out / RATIO_MAX > s->read)
+			error_at(&s->late, ERR_LIMIT, s->read, "expands more than %d to 1", RATIO_MAX);
+	}
+	if (n || !s->late.code)
+		return (ssize_t)n;
+	*err = s->late;
+	return -1;
+}
+
+/* Decoded bytes, those that were peeked at first. */
+static ssize_t unwrap(struct stream *s, void *buf, size_t size, struct error *err)
+{
+	size_t n = s->peek_len - s->peek_pos;
+
+	if (n == 0)
+		return decode(s, buf, size, err);
+	n = n < size ? n : size;
+	memcpy(buf, s->peek + s->peek_pos, n);
+	s->peek_pos += n;
+	return (ssize_t)n;
+}
+
 static la_ssize_t feed(struct archive *ar, void *ctx, const void **block)
 {
 	struct stream *s = ctx;
-	ssize_t n = raw_read(s, s->block, BLOCK_BYTES);
+	struct error err = { 0 };
+	ssize_t n = unwrap(s, s->block, BLOCK_BYTES, &err);
 
 	if (n < 0)
-		archive_set_error(ar, errno, "cannot read");
+		archive_set_error(ar, EIO, "%s", err.what);
 	*block = s->block;
 	return n;
 }
 
-bool stream_wrapped(const void *head, size_t len)
+static enum wrapping wrapping_of(const uint8_t *h, size_t len)
 {
-	const uint8_t *h = head;
-
-	return (len >= 3 && h[0] == 0x1f && h[1] == 0x8b && h[2] == 8) ||
-	       (len >= 4 && memcmp(h, "\x28\xb5\x2f\xfd", 4) == 0) ||
-	       (len >= 4 && (h[0] & 0xf0) == 0x50 && memcmp(h + 1, "\x2a\x4d\x18", 3) == 0) ||
-	       (len >= 262 && memcmp(h + 257, "ustar", 5) == 0);
+	if (len >= 3 && h[0] == 0x1f && h[1] == 0x8b && h[2] == 8)
+		return GZIP;
+	/* a frame, or a skippable one in front */
+	if (len >= 4 && (memcmp(h, "\x28\xb5\x2f\xfd", 4) == 0 ||
+			 ((h[0] & 0xf0) == 0x50 && memcmp(h + 1, "\x2a\x4d\x18", 3) == 0)))
+		return ZSTD;
+	return PLAIN;
 }
 
-static int open_archive(struct stream *s, struct error *err)
+static bool is_tar(const uint8_t *h, size_t len) { return len >= 262 && memcmp(h + 257, "ustar", 5) == 0; }
+
+bool stream_wrapped(const void *head, size_t len) { return wrapping_of(head, len) != PLAIN || is_tar(head, len); }
+
+static int open_decoder(struct stream *s, struct error *err)
+{
+	s->in = malloc(BLOCK_BYTES);
+	if (s->wrapping == GZIP && inflateInit2(&s->gz, 31) != Z_OK)
+		s->wrapping = PLAIN;
+	if (s->wrapping == ZSTD) {
+		s->zstd = ZSTD_createDStream();
+		if (s->zstd)
+			ZSTD_DCtx_setParameter(s->zstd, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+	}
+	if (!s->in || s->wrapping == PLAIN || (s->wrapping == ZSTD && !s->zstd))
+		return error_set(err, ERR_NOMEM, "no memory");
+	return 0;
+}
+
+static int open_tar(struct stream *s, struct error *err)
 {
 	s->block = malloc(BLOCK_BYTES);
 	s->ar = archive_read_new();
 	if (!s->block || !s->ar)
 		return error_set(err, ERR_NOMEM, "no memory");
-	archive_read_support_filter_gzip(s->ar);
-	archive_read_support_filter_zstd(s->ar);
 	archive_read_support_format_tar(s->ar);
-	archive_read_support_format_raw(s->ar);
-	archive_read_support_format_empty(s->ar);
 	if (archive_read_open(s->ar, s, NULL, feed, NULL) != ARCHIVE_OK)
 		return error_set(err, ERR_FORMAT, "%s", archive_error_string(s->ar));
 	return 0;
@@ -91,7 +214,18 @@ static int open_archive(struct stream *s, struct error *err)
 
 static int open_common(struct stream *s, const void *head, size_t len, struct error *err)
 {
-	return stream_wrapped(head, len) ? open_archive(s, err) : 0;
+	ssize_t n;
+
+	s->wrapping = wrapping_of(head, len);
+	if (s->wrapping != PLAIN && open_decoder(s, err))
+		return -1;
+	while (s->peek_len < sizeof(s->peek) &&
+	       (n = decode(s, s->peek + s->peek_len, sizeof(s->peek) - s->peek_len, err)) > 0)
+		s->peek_len += (size_t)n;
+	if (err->code && s->peek_len == 0)
+		return -1;
+	*err = (struct error){ 0 };	/* damage behind the peeked bytes comes up again */
+	return is_tar(s->peek, s->peek_len) ? open_tar(s, err) : 0;
 }
 
 int stream_open_fd(int fd, struct stream **ret, struct error *err)
@@ -138,6 +272,10 @@ void stream_close(struct stream *s)
 	if (!s)
 		return;
 	archive_read_free(s->ar);
+	if (s->wrapping == GZIP)
+		inflateEnd(&s->gz);
+	ZSTD_freeDStream(s->zstd);
+	free(s->in);
 	free(s->block);
 	free(s);
 }
@@ -148,7 +286,7 @@ int stream_next(struct stream *s, const char **name_ret, struct error *err)
 	int r;
 
 	*name_ret = NULL;
-	if (!s->ar || (s->begun && !s->archive))
+	if (!s->ar)
 		return s->begun ? 0 : (s->begun = true, 1);
 	for (;;) {
 		if (s->members++ >= MEMBERS_MAX)
@@ -158,10 +296,6 @@ int stream_next(struct stream *s, const char **name_ret, struct error *err)
 			return 0;
 		if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
 			return error_set(err, ERR_FORMAT, "%s", archive_error_string(s->ar));
-		s->begun = true;
-		s->archive = archive_format(s->ar) != ARCHIVE_FORMAT_RAW;
-		if (!s->archive)
-			return 1;
 		if (archive_entry_filetype(e) == AE_IFREG && !archive_entry_hardlink(e)) {
 			*name_ret = archive_entry_pathname(e) ? archive_entry_pathname(e) : "?";
 			return 1;
@@ -170,30 +304,18 @@ int stream_next(struct stream *s, const char **name_ret, struct error *err)
 	}
 }
 
-static ssize_t archive_bytes(struct stream *s, void *buf, size_t size, struct error *err)
+ssize_t stream_read(struct stream *s, void *buf, size_t size, struct error *err)
 {
-	la_ssize_t n = archive_read_data(s->ar, buf, size);
-	uint64_t in;
+	la_ssize_t n;
 
+	if (!s->ar)
+		return unwrap(s, buf, size, err);
+	n = archive_read_data(s->ar, buf, size);
 	if (n < 0)
-		return error_set(err, ERR_FORMAT, "%s", archive_error_string(s->ar) ?
-				 archive_error_string(s->ar) : "damaged");
-	s->out += (uint64_t)n;
-	in = (uint64_t)archive_filter_bytes(s->ar, -1);
-	if (s->out > RATIO_FREE && s->out / RATIO_MAX > in)
-		return error_at(err, ERR_LIMIT, in, "expands more than %d to 1", RATIO_MAX);
+		return error_set(err, ERR_FORMAT, "%s",
+				 archive_error_string(s->ar) ? archive_error_string(s->ar) : "damaged");
 	return n;
 }
 
-ssize_t stream_read(struct stream *s, void *buf, size_t size, struct error *err)
-{
-	ssize_t n;
-
-	if (s->ar)
-		return archive_bytes(s, buf, size, err);
-	n = raw_read(s, buf, size);
-	return n < 0 ? error_sys(err, "cannot read") : n;
-}
-
-bool stream_is_archive(const struct stream *s) { return s->archive; }
+bool stream_is_archive(const struct stream *s) { return s->ar != NULL; }
 uint64_t stream_skipped(const struct stream *s) { return s->skipped; }

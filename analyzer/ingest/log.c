@@ -12,6 +12,7 @@
 #define WINDOW ((size_t)64 << 10)	/* of a long line, looked at at once */
 #define OVERLAP ((size_t)4 << 10)	/* of two windows, and kept of a line longer than a block */
 #define MATCH_LIMIT 50000
+#define NOTICED_LATE_NS INT64_C(60000000000)
 
 struct log {
 	const struct scanner *sc;
@@ -177,6 +178,7 @@ static void take_capture(struct log *l, struct observation *o, const struct capt
 	case CAPTURE_SENDER: o->scope.sender = intern(in, s, n); break;
 	case CAPTURE_TIMEOUT_MS: *timeout_ns = v > 0 && v < INT64_C(1000000000000) ? v * 1000000 : 0; break;
 	case CAPTURE_TIMEOUT_S: *timeout_ns = v > 0 && v < 1000000000 ? v * 1000000000 : 0; break;
+	case CAPTURE_TIME: time_parse(s, n, &o->time); break;
 	case CAPTURE_FIELD: observation_field(l->s, o, c->name, s, n < 200 ? n : 200); break;
 	}
 }
@@ -300,9 +302,14 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 		return;
 	complete_scope(l, &o);
 	o.user_written = o.source == SRC_KERNEL && l->prefix.user_written;
-	o.time = o.onset = l->prefix.time;
+	if (!o.time.base)
+		o.time = l->prefix.time;
+	o.onset = o.time;
 	if (o.time.base)
 		o.onset.ns -= timeout_ns;
+	/* A launcher notices an end when it polls, and writes of it after the clean-up. */
+	if (o.source == SRC_LAUNCHER)
+		o.error_ns = NOTICED_LATE_NS;
 	observation_cite(&o, quote(l, subject + v[0], subject + v[1]));
 	l->counts.hits++;
 	l->s->members[l->member].sources |= 1u << o.source;

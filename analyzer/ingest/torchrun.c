@@ -85,6 +85,7 @@ void torchrun_block(struct store *s, const struct log_line *line, const char *be
 	if (o.scope.pid <= 0)
 		o.scope.pid = PID_NONE;
 	o.onset = o.time;
+	o.error_ns = INT64_C(60000000000);	/* torchrun writes the block after it ended the others */
 	n = line->len;
 	while (n && (line->s[n - 1] == '\n' || line->s[n - 1] == '\r'))
 		n--;

@@ -1,0 +1,44 @@
+# make demo   install what is missing, build, analyse the incident that ships with the project
+# make test   install what is missing, build, run all tests
+# make        build only;  make install PREFIX=/usr/local;  make bench;  make fuzz TARGET=pickle TIME=600
+
+PREFIX ?= /usr/local
+BUILD  ?= build/release
+JOBS   ?= $(shell nproc)
+TARGET ?= pickle
+TIME   ?= 60
+
+.PHONY: all setup setup-test demo test install bench fuzz clean
+
+all:
+	@cmake --preset release -DCMAKE_INSTALL_PREFIX=$(PREFIX) -Wno-dev --log-level=WARNING
+	@cmake --build $(BUILD) -j $(JOBS)
+
+setup:
+	@tools/setup build
+
+setup-test:
+	@tools/setup build test
+
+demo: setup all
+	@mkdir -p demo
+	@$(BUILD)/tanalyze --html demo/report.html --json demo/report.json --text demo/report.txt corpus/gpu_fell_off_bus/demo-16-ranks/input
+	@cat demo/report.txt
+	@echo
+	@echo "written: demo/report.html demo/report.json demo/report.txt"
+
+test: setup-test
+	@tests/run
+
+install: all
+	cmake --install $(BUILD) --prefix $(PREFIX)
+
+bench: setup-test all
+	@tests/bench/bench_dumps.sh
+	@tests/bench/bench_logs.sh
+
+fuzz: setup-test
+	@fuzz/run $(TARGET) $(TIME)
+
+clean:
+	rm -rf build demo
