@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/intern.h"
 #include "analyzer/value.h"
 #include "bundle/cleanup.h"
 #include "bundle/reader.h"
@@ -33,6 +34,14 @@ static const char int_list_name[] = "torch.jit._pickle\nbuild_intlist\n";
 
 #define FOLD_OFF SIZE_MAX
 
+#define RUN_KEY 64	/* bytes that a run of references is found by */
+
+/* A run of references that was looked at. */
+struct run {
+	const uint8_t *p;
+	size_t bytes, ops;
+};
+
 struct vm {
 	struct reader r;
 	struct scratch *s;
@@ -46,6 +55,7 @@ struct vm {
 	uint64_t aliases, aliases_kept;	/* ways into scratch other than the entry itself */
 	uint64_t n_ops, op_at;	/* count, and byte of the opcode */
 	bool int_list;		/* the callable on the stack is build_intlist */
+	struct run runs[256];
 };
 
 static int fail(struct vm *vm, enum err code, const char *what)
@@ -265,8 +275,8 @@ static int memo_put(struct vm *vm, uint64_t id)
 			return fail(vm, ERR_NOMEM, "no memory for the memo");
 		st->memo = p;
 	}
-	while (st->memo_n <= id)
-		st->memo[st->memo_n++].type = UINT8_MAX;	/* never set */
+	for (st->memo_holes |= id > st->memo_n; st->memo_n <= id; st->memo_n++)
+		st->memo[st->memo_n].type = UINT8_MAX;	/* never set */
 	st->memo[id] = st->v[st->n - 1];
 	/* Strings lie in the input: only containers keep scratch alive. */
 	vm->aliases += st->v[st->n - 1].type >= V_LIST && st->v[st->n - 1].type <= V_DICT;
@@ -280,31 +290,58 @@ static int memo_get(struct vm *vm, uint64_t id)
 	return push(vm, vm->st->memo[id]);
 }
 
+/* Where the references that begin at `p` end, in front of APPENDS; NULL: something else is among them. */
+static const uint8_t *reference_run(const struct vm *vm, const uint8_t *p, size_t *n_ret)
+{
+	const uint8_t *end = vm->r.end;
+	size_t n = 0, id;
+
+	for (; end - p > 5; n++) {
+		if (p[0] == OP_BINGET) {
+			id = p[1];
+			p += 2;
+		} else if (p[0] == OP_LONG_BINGET) {
+			id = (size_t)p[1] | (size_t)p[2] << 8 | (size_t)p[3] << 16 | (size_t)p[4] << 24;
+			p += 5;
+		} else {
+			break;
+		}
+		if (id >= vm->st->memo_n)
+			return NULL;
+	}
+	*n_ret = n;
+	return end - p > 0 && p[0] == OP_APPENDS ? p : NULL;
+}
+
 /*
- * Most of a recorder's dump are stacks: runs of references to memoised frames.
- * Consume as many as come in a row.
+ * Most of a recorder's dump are stacks: under the key "frames" of an entry a list
+ * of references to memoised frames, which nobody asks for here.  Called behind the
+ * list's MARK: when all up to APPENDS are references to set memo entries, the list
+ * stays empty; true then.  Anything else is left to the machine.  The same stack
+ * comes again and again: bytes seen before need no second look, since the memo
+ * only grows.
  */
-static void get_run(struct vm *vm)
+static bool skip_frames(struct vm *vm)
 {
 	struct value_stack *st = vm->st;
-	const uint8_t *p = vm->r.pos;
-	size_t room = st->cap - st->n, done = 0, id;
+	const uint8_t *p = vm->r.pos, *end;
+	struct run *seen;
 
-	while (done < room && vm->r.end - p >= 5) {
-		if (p[0] == OP_BINGET)
-			id = p[1];
-		else if (p[0] == OP_LONG_BINGET)
-			id = (size_t)p[1] | (size_t)p[2] << 8 | (size_t)p[3] << 16 | (size_t)p[4] << 24;
-		else
-			break;
-		if (id >= st->memo_n || st->memo[id].type == UINT8_MAX)
-			break;		/* the single step says what is wrong */
-		st->v[st->n + done++] = st->memo[id];
-		p += p[0] == OP_BINGET ? 2 : 5;
+	if (st->n < 2 || st->v[st->n - 1].type != V_LIST || vm->fold_at == FOLD_OFF || st->memo_holes ||
+	    !value_is(&st->v[st->n - 2], "frames") || reader_left(&vm->r) < RUN_KEY)
+		return false;
+	seen = &vm->runs[hash_bytes(p, RUN_KEY, 0) % ARRAY_SIZE(vm->runs)];
+	if (!seen->bytes || seen->bytes > reader_left(&vm->r) || memcmp(seen->p, p, seen->bytes)) {
+		size_t n = 0;
+
+		end = reference_run(vm, p, &n);
+		if (!end)
+			return false;
+		*seen = (struct run){ p, (size_t)(end - p) + 1, n + 2 };
 	}
-	st->n += done;
-	vm->n_ops += done;
-	vm->r.pos = p;
+	vm->n_ops += seen->ops;
+	vm->r.pos += seen->bytes;
+	return true;
 }
 
 static int push_text(struct vm *vm, const uint8_t *p, uint64_t n)
@@ -476,12 +513,13 @@ static int step_rare(struct vm *vm, enum op op, uint64_t n, const uint8_t *p)
 	}
 }
 
-static inline int step(struct vm *vm, uint8_t byte)
+/* Any opcode, its operand read as the table says. */
+static int step_any(struct vm *vm, uint8_t byte)
 {
 	uint64_t n = 0;
 	const uint8_t *p = NULL;
 
-	if (__builtin_expect(!ops[byte].name || ops[byte].code, 0))
+	if (!ops[byte].name || ops[byte].code)
 		return refuse(vm, byte);
 	if (operand(vm, ops[byte].arg, &n, &p))
 		return -1;
@@ -495,6 +533,44 @@ static inline int step(struct vm *vm, uint8_t byte)
 	case OP_SHORT_BINUNICODE: return push_text(vm, p, n);
 	case OP_BINPUT:
 	case OP_LONG_BINPUT: return memo_put(vm, n);
+	case OP_BINFLOAT: return push_double(vm, n);
+	default: return step_rare(vm, byte, n, p);
+	}
+}
+
+/* The opcodes that dumps are made of, with the cursor in a register; the rest by table. */
+static inline int step(struct vm *vm, uint8_t byte)
+{
+	const uint8_t *p = vm->r.pos;
+	size_t left = reader_left(&vm->r);
+
+	switch (byte) {
+	case OP_BINGET:
+		if (left < 1)
+			break;
+		vm->r.pos = p + 1;
+		return memo_get(vm, p[0]);
+	case OP_BININT1:
+		if (left < 1)
+			break;
+		vm->r.pos = p + 1;
+		return push_int(vm, p[0]);
+	case OP_BININT2:
+		if (left < 2)
+			break;
+		vm->r.pos = p + 2;
+		return push_int(vm, p[0] | p[1] << 8);
+	case OP_BININT:
+		if (left < 4)
+			break;
+		vm->r.pos = p + 4;
+		return push_int(vm, (int32_t)((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+					      (uint32_t)p[3] << 24));
+	case OP_LONG1:
+		if (left < 9 || p[0] != 8)
+			break;
+		vm->r.pos = p + 9;
+		return push_long(vm, p + 1, 8);
 	case OP_MARK: return mark(vm);
 	case OP_EMPTY_LIST:
 	case OP_EMPTY_SET: return push_seq(vm, V_LIST, NULL, 0);
@@ -509,9 +585,9 @@ static inline int step(struct vm *vm, uint8_t byte)
 	case OP_NEWNONE: return push(vm, (struct value){ .type = V_NONE });
 	case OP_NEWTRUE: return push(vm, (struct value){ .type = V_BOOL, .i = 1 });
 	case OP_NEWFALSE: return push(vm, (struct value){ .type = V_BOOL });
-	case OP_BINFLOAT: return push_double(vm, n);
-	default: return step_rare(vm, byte, n, p);
+	default: break;
 	}
+	return step_any(vm, byte);
 }
 
 /* Top-level keys that were whole when the pickle broke off, as a dictionary. */
@@ -541,6 +617,7 @@ int pickle_read(const void *data, size_t len, struct scratch *s, struct value_st
 	int ret = 0;
 
 	s->used = st->n = st->memo_n = st->n_marks = 0;
+	st->memo_holes = false;
 	vm.kept = 0;
 	for (;;) {
 		uint8_t byte;
@@ -557,11 +634,11 @@ int pickle_read(const void *data, size_t len, struct scratch *s, struct value_st
 			ret = fail(&vm, ERR_LIMIT, "more opcodes than one pickle may hold");
 			break;
 		}
+		if (byte == OP_MARK && skip_frames(&vm))
+			continue;
 		ret = step(&vm, byte);
 		if (ret)
 			break;
-		if (byte == OP_BINGET)
-			get_run(&vm);
 	}
 	if (ret == 0 && (st->n != 1 || st->n_marks))
 		ret = fail(&vm, ERR_FORMAT, st->n ? "more than one value is left" : "no value is left");

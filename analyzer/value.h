@@ -67,6 +67,7 @@ struct value_stack {
 	size_t n, cap, memo_n, memo_cap;
 	size_t *mark;
 	size_t n_marks, mark_cap;
+	bool memo_holes;		/* some index below memo_n was never set */
 };
 void value_stack_deinit(struct value_stack *st);
 

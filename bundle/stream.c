@@ -67,6 +67,9 @@ static ssize_t raw_read(struct stream *s, void *buf, size_t size)
 	return got;
 }
 
+/* Compressed bytes that the decoder has taken. */
+static uint64_t consumed(const struct stream *s) { return s->read - (s->in_len - s->in_pos); }
+
 /* More compressed bytes into s->in; 0 at the end of the input. */
 static ssize_t refill(struct stream *s, struct error *err)
 {
@@ -97,7 +100,7 @@ static ssize_t step_gzip(struct stream *s, uint8_t *buf, size_t size, struct err
 	if (rc == Z_STREAM_END)
 		s->in_frame = false;
 	else if (rc != Z_OK && rc != Z_BUF_ERROR)
-		return error_at(err, ERR_FORMAT, s->read - (s->in_len - s->in_pos), "damaged gzip data");
+		return error_at(err, ERR_FORMAT, consumed(s), "damaged gzip data");
 	return (ssize_t)(size - s->gz.avail_out);
 }
 
@@ -109,7 +112,7 @@ static ssize_t step_zstd(struct stream *s, uint8_t *buf, size_t size, struct err
 
 	s->in_pos = in.pos;
 	if (ZSTD_isError(rc))
-		return error_at(err, ERR_FORMAT, s->read - (s->in_len - s->in_pos), "damaged zstd data: %s",
+		return error_at(err, ERR_FORMAT, consumed(s), "damaged zstd data: %s",
 				ZSTD_getErrorName(rc));
 	s->in_frame = rc != 0;
 	return (ssize_t)out.pos;
@@ -136,8 +139,8 @@ static ssize_t decode(struct stream *s, uint8_t *buf, size_t size, struct error 
 		      step_zstd(s, buf + n, size - n, &s->late);
 		n += got > 0 ? (size_t)got : 0;
 		s->out += got > 0 ? (uint64_t)got : 0;
-		if (s->out > RATIO_FREE && s->out / RATIO_MAX > s->read)
-			error_at(&s->late, ERR_LIMIT, s->read, "expands more than %d to 1", RATIO_MAX);
+		if (s->out > RATIO_FREE && s->out / RATIO_MAX > consumed(s))
+			error_at(&s->late, ERR_LIMIT, consumed(s), "expands more than %d to 1", RATIO_MAX);
 	}
 	if (n || !s->late.code)
 		return (ssize_t)n;

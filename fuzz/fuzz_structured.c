@@ -27,7 +27,8 @@ static void check_store(const struct store *s, const char *data, size_t len)
 		check(e->line >= 1 && e->line <= e->offset + 1);
 	}
 	for (size_t i = 0; i < s->n_obs; i++)
-		check(s->obs[i].kind && s->obs[i].n_fields <= FIELDS_MAX && s->obs[i].n_evidence <= QUOTES_MAX);
+		check(s->obs[i].kind && s->obs[i].n_fields <= FIELDS_MAX &&
+		      s->obs[i].n_evidence <= QUOTES_MAX);
 	for (const struct damage *d = s->members[0].damage; d; d = d->next)
 		check(d->what[0] && (d->offset == UINT64_MAX || d->offset <= len));
 }
@@ -35,7 +36,8 @@ static void check_store(const struct store *s, const char *data, size_t len)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static int (*const readers[])(struct store *, uint32_t, const char *, size_t, struct error *) = {
-		ingest_nvidia_smi, ingest_kubernetes_json, ingest_kubernetes_text, ingest_stacks, ingest_elastic_error,
+		ingest_nvidia_smi, ingest_kubernetes_json, ingest_kubernetes_text, ingest_stacks,
+		ingest_elastic_error,
 	};
 	struct error err = { 0 };
 	struct store s;

@@ -11,22 +11,21 @@
 #include "reports/report.h"
 
 #define CHAIN_SHOWN 40
-#define CHAIN_OPEN 4		/* links whose further quotes are not folded */
+#define CHAIN_OPEN 4 /* links whose further quotes are not folded */
 #define QUOTES_OPEN 3
 #define QUOTES_SHOWN 12
 #define EXCLUSIONS_SHOWN 60
 #define CANDIDATES_SHOWN 10
 #define FAILURES_SHOWN 20
-#define QUOTE_BUDGET (256 << 10)
 
 /* The status as a shape too: colour alone says nothing to some readers and to a printer. */
 static const struct {
 	const char *class, *glyph;
 } looks[] = {
 	[VERDICT_ROOT_CAUSE] = { "root", "M9.6 5h4.8v8.4H9.6zM9.6 15.6h4.8v3.9H9.6z" },
-	[VERDICT_UNATTRIBUTED] = { "open",
-				   "M7 9a5 5 0 1 1 7.4 4.4q-1 .6-1 2.1h-2.8q0-3.1 2.1-4.3A2.3 2.3 0 1 0 "
-				   "9.8 9zM10.5 17h3v3h-3z" },
+	[VERDICT_UNATTRIBUTED] = { "open", "M7 9a5 5 0 1 1 7.4 4.4q-1 .6-1 2.1h-2.8q0-3.1 "
+					   "2.1-4.3A2.3 2.3 0 1 0 "
+					   "9.8 9zM10.5 17h3v3h-3z" },
 	[VERDICT_OUTCOME] = { "outcome", "M6 6h12v12H6z" },
 	[VERDICT_NO_FAILURE] = { "none", "M9.7 18.7 4.3 13.3l2-2 3.4 3.4 8-8 2 2z" },
 };
@@ -103,7 +102,7 @@ static void put_reasons(struct page *p)
 {
 	if (p->a->primary.n == 0)
 		return;
-	fact(p, "How sure");
+	fact(p, p->a->status == VERDICT_UNATTRIBUTED ? "How sure that it was seen" : "How sure");
 	for (size_t i = 0; i < p->a->primary.n; i++) {
 		const struct finding *f = &p->a->findings[p->a->primary.v[i]];
 
@@ -230,9 +229,9 @@ static void put_quotes(struct page *p, const struct index_list *e, bool fold)
 	page_open(p, "details", NULL);
 	words_count(&p->w, e->n - i, "more quote", "more quotes");
 	page_words_leaf(p, "summary", NULL);
-	for (; i < e->n && i < QUOTES_SHOWN; i++)
+	for (; i < e->n && i < QUOTES_SHOWN && !page_crowded(p); i++)
 		page_quote(p, e->v[i]);
-	page_more(p, "p", e->n, QUOTES_SHOWN, "quotes, in the JSON report");
+	page_more(p, "p", e->n, i, "quotes, in the JSON report");
 	page_close(p);
 }
 
@@ -240,12 +239,13 @@ static void put_link(struct page *p, const struct chain_link *links, size_t n, s
 {
 	const struct finding *f = &p->a->findings[links[i].finding];
 	const struct index_list self = { .v = (uint32_t[]){ links[i].finding }, .n = 1 };
+	bool maybe = f->role == ROLE_CAUSE && p->a->status == VERDICT_UNATTRIBUTED;
 
 	page_open(p, "li", NULL);
-	page_attr(p, "class", "r-%s", pattern_role_name(f->role));
+	page_attr(p, "class", "r-%s", maybe ? "maybe" : pattern_role_name(f->role));
 	page_attr(p, "id", "link%zu", i + 1);
 	page_open(p, "p", "eyebrow");
-	page_leaf(p, "b", NULL, "%s", role_title(f->role));
+	page_leaf(p, "b", NULL, "%s", maybe ? "Candidate" : role_title(f->role));
 	page_leaf(p, "span", "sure", "%s", confidence_name(f->confidence));
 	page_leaf(p, "code", NULL, "%s", f->pattern->id);
 	page_close(p);
@@ -279,9 +279,9 @@ static int put_chain(struct page *p, struct error *err)
 		return 0;
 	page_section(p, "chain",
 		     p->a->status != VERDICT_UNATTRIBUTED ? "From cause to symptoms" :
-							     "What may have happened");
+							    "What may have happened");
 	if (p->a->status == VERDICT_UNATTRIBUTED)
-		page_leaf(p, "p", "lead", "Seen, but no cause of it is proven.");
+		page_leaf(p, "p", "lead", "All of this was seen; what caused it is not proven.");
 	page_open(p, "ol", "chain");
 	for (size_t i = 0; i < n && i < CHAIN_SHOWN; i++)
 		put_link(p, links, n, i);
@@ -485,11 +485,14 @@ static int put_page(struct page *p, struct error *err)
 	page_open(p, "main", NULL);
 	page_attr(p, "id", "verdict");
 	put_verdict(p);
+	if (p->a->status == VERDICT_UNATTRIBUTED)
+		put_candidates(p); /* then they are the next thing to know */
 	if (put_chain(p, err))
 		return -1;
 	put_failures(p);
 	put_ledger(p);
-	put_candidates(p);
+	if (p->a->status != VERDICT_UNATTRIBUTED)
+		put_candidates(p);
 	if (html_grid(p, err) || html_timeline(p, err))
 		return -1;
 	html_findings(p);
@@ -520,10 +523,10 @@ int report_html(const struct analysis *a, FILE *out, struct error *err)
 {
 	static const char doctype[] = "<!DOCTYPE html>\n";
 	_cleanup_(buffer_freep) xmlBufferPtr buf = xmlBufferCreate();
-	_cleanup_(writer_freep) xmlTextWriterPtr writer = buf ? xmlNewTextWriterMemory(buf, 0) : NULL;
+	_cleanup_(writer_freep) xmlTextWriterPtr writer =
+		buf ? xmlNewTextWriterMemory(buf, 0) : NULL;
 	_cleanup_free_ uint8_t *cited = calloc(a->store->n_evidence + 1, 1);
-	struct page p = { .out = writer, .a = a, .s = a->store, .cited = cited,
-			  .quote_bytes = QUOTE_BUDGET };
+	struct page p = { .out = writer, .a = a, .s = a->store, .cited = cited };
 	int r;
 
 	if (!writer || !cited)

@@ -23,9 +23,23 @@ struct page {
 	struct words w;		/* a phrase in the making */
 	struct words safe;	/* the same, made printable */
 	bool failed;		/* sticky: libxml2 had no memory */
-	size_t quote_bytes;	/* that the page still takes */
+	size_t written;		/* bytes */
 	uint8_t *cited;		/* by evidence: its quote stands on the page as #eN */
 };
+
+/* No more quotes, and shorter texts: the lists need room too. */
+#define PAGE_CROWDED (400 << 10)
+static inline bool page_crowded(const struct page *p)
+{
+	return p->written > PAGE_CROWDED;
+}
+
+/* No more rows: a list that stops here says how much it leaves out. */
+#define PAGE_FULL (850 << 10)
+static inline bool page_full(const struct page *p)
+{
+	return p->written > PAGE_FULL;
+}
 
 /* ---- elements ---- */
 

@@ -14,16 +14,17 @@
 
 #define COLS_MAX 24
 #define ROWS_MAX 64
-#define BLOCK_ROWS 16		/* of a picture with few columns: blocks stand side by side */
-#define BLOCK_COLS 6		/* few */
-#define LISTED_MAX 48		/* collectives in the table */
-#define WHO_MAX 256		/* ranks in the table of ranks */
+#define BLOCK_ROWS 16 /* of a picture with few columns: blocks stand side by side */
+#define BLOCK_COLS 6  /* few */
+#define LISTED_MAX 48 /* collectives in the table */
+#define WHO_MAX 256   /* ranks in the table of ranks */
 
 /* Pixels. */
 #define CELL 18
 #define PITCH 22
 #define CHAR_W 6.6
-#define LABEL_CHARS 20
+#define LABEL_CHARS 22
+#define HOST_CHARS 14
 
 enum cell { CELL_OUTSIDE, CELL_COMPLETED, CELL_ENTERED, CELL_UNKNOWN, CELL_MISSING, CELL_COUNT };
 
@@ -33,26 +34,27 @@ static const struct {
 	[CELL_OUTSIDE] = { "c-out", "not a member", NULL },
 	[CELL_COMPLETED] = { "c-done", "completed", "M4.5 9.5 7.5 12.5 13.5 5.5" },
 	[CELL_ENTERED] = { "c-wait", "entered, waiting", "M4.5 9h1.6M8.2 9h1.6M11.9 9h1.6" },
-	[CELL_UNKNOWN] = { "c-unk", "unknown", "M6.8 7a2.2 2.2 0 1 1 3.2 2q-1 .5-1 1.6M9 13v.6" },
+	[CELL_UNKNOWN] = { "c-unk", "unknown",
+			   "M6.9 7.1a2.1 2.1 0 1 1 3.1 1.8q-1 .6-1 1.5M9 12.9v.1" },
 	[CELL_MISSING] = { "c-miss", "did not enter", "M5.5 5.5l7 7M12.5 5.5l-7 7" },
 };
 
 struct row {
-	uint32_t first, n;	/* of grid.order */
-	uint32_t rank;		/* index of its lowest rank */
-	uint8_t weight;		/* culprits, then those that miss something, stay */
+	uint32_t first, n; /* of grid.order */
+	uint32_t rank;	   /* index of its lowest rank */
+	uint8_t weight;	   /* culprits, then those that miss something, stay */
 };
 
 struct grid {
 	const struct stuck_collective *cols;
 	size_t n_cols, n_ranks, n_rows;
-	int32_t *ranks;		/* sorted */
-	uint8_t *state;		/* [rank * n_cols + col], enum cell */
-	uint8_t *culprit;	/* by rank index */
-	uint32_t *order;	/* rank indexes, those of one row together */
+	int32_t *ranks;	  /* sorted */
+	uint8_t *state;	  /* [rank * n_cols + col], enum cell */
+	uint8_t *culprit; /* by rank index */
+	uint32_t *order;  /* rank indexes, those of one row together */
 	struct row *rows;
 	size_t ranks_left_out;
-	bool hosts;		/* some rank's host is known */
+	size_t host_chars; /* of the longest host name, as drawn */
 };
 
 static void grid_deinit(struct grid *g)
@@ -92,8 +94,7 @@ static enum cell cell_of(const struct stuck_collective *c, int32_t rank)
 }
 
 /* All members of all columns and all culprits, each once. */
-static int grid_ranks(struct grid *g, const struct analysis *a,
-		      struct error *err)
+static int grid_ranks(struct grid *g, const struct analysis *a, struct error *err)
 {
 	size_t total = 1, n = 0;
 
@@ -204,7 +205,8 @@ static int grid_rows(struct grid *g, struct error *err)
 		uint32_t r = g->order[i];
 
 		if (merge && last && !g->culprit[r] && !g->culprit[last->rank] &&
-		    memcmp(g->state + r * g->n_cols, g->state + last->rank * g->n_cols, g->n_cols) == 0)
+		    memcmp(g->state + r * g->n_cols, g->state + last->rank * g->n_cols,
+			   g->n_cols) == 0)
 			last->n++;
 		else
 			g->rows[g->n_rows++] = (struct row){ i, 1, r, row_weight(g, r) };
@@ -219,8 +221,7 @@ static int grid_rows(struct grid *g, struct error *err)
 	return 0;
 }
 
-static int grid_init(struct grid *g, const struct analysis *a,
-		     struct error *err)
+static int grid_init(struct grid *g, const struct analysis *a, struct error *err)
 {
 	const struct collectives *c = a->store->collectives;
 
@@ -238,7 +239,10 @@ static int grid_init(struct grid *g, const struct analysis *a,
 	for (size_t i = 0; i < g->n_ranks; i++) {
 		const struct rank_identity *id = identity_by_rank(a->store, g->ranks[i]);
 
-		g->hosts |= id && id->host;
+		if (id &&
+		    strnlen(intern_str(&a->store->strings, id->host), HOST_CHARS) > g->host_chars)
+			g->host_chars =
+				strnlen(intern_str(&a->store->strings, id->host), HOST_CHARS);
 		for (size_t k = 0; k < g->n_cols; k++)
 			g->state[i * g->n_cols + k] = (uint8_t)cell_of(&g->cols[k], g->ranks[i]);
 	}
@@ -309,7 +313,7 @@ static void say_column(struct page *p, const struct stuck_collective *c)
 	const char *op = intern_str(&p->s->strings, c->op);
 	char name[LABEL_CHARS + 24];
 
-	snprintf(name, sizeof(name), "%.*s #%" PRId64, (int)strcspn(op, " "), op, c->seq);
+	snprintf(name, sizeof(name), "#%" PRId64 " %.*s", c->seq, (int)strcspn(op, " "), op);
 	say_short(p, name, LABEL_CHARS);
 }
 
@@ -335,7 +339,10 @@ static void put_row_label(struct page *p, const struct grid *g, const struct row
 
 	page_open(p, "title", NULL);
 	for (uint32_t i = 0; i < r->n && i < 512; i++)
-		words_add(&p->w, "%s%" PRId32, i ? "," : r->n > 1 ? "ranks " : "rank ",
+		words_add(&p->w, "%s%" PRId32,
+			  i	   ? "," :
+			  r->n > 1 ? "ranks " :
+				     "rank ",
 			  g->ranks[g->order[r->first + i]]);
 	if (r->n == 1 && at)
 		words_add(&p->w, " on %s", intern_str(&p->s->strings, at));
@@ -343,7 +350,7 @@ static void put_row_label(struct page *p, const struct grid *g, const struct row
 	page_close(p);
 	if (r->n == 1 && at && at != *host) {
 		put_text(p, "host", 8, 13);
-		say_short(p, intern_str(&p->s->strings, at), 14);
+		say_short(p, intern_str(&p->s->strings, at), HOST_CHARS);
 		page_close(p);
 	}
 	*host = r->n == 1 ? at : 0;
@@ -384,7 +391,7 @@ static void put_row(struct page *p, const struct grid *g, const struct row *r, d
 /* Rows `from` up to `to`, under column labels of their own. */
 static void put_block(struct page *p, const struct grid *g, size_t from, size_t to)
 {
-	double label_w = g->n_ranks > ROWS_MAX || g->hosts ? 168 : 64;
+	double label_w = g->n_ranks > ROWS_MAX ? 168 : 56 + (double)g->host_chars * CHAR_W;
 	double slant = LABEL_CHARS * CHAR_W * 0.71, head = slant + 12;
 	double body_w = label_w + (double)(g->n_cols * PITCH), width = body_w + slant;
 	double height = head + (double)((to - from) * PITCH) + 2;
@@ -392,7 +399,8 @@ static void put_block(struct page *p, const struct grid *g, size_t from, size_t 
 
 	page_open(p, "svg", "grid");
 	page_attr(p, "role", "img");
-	page_attr(p, "aria-label", "Ranks by stuck collective; the table below says the same in words");
+	page_attr(p, "aria-label",
+		  "Ranks by stuck collective; the table below says the same in words");
 	page_attr(p, "viewBox", "0 0 %.0f %.0f", width, height);
 	page_attr(p, "width", "%.0f", width);
 	page_attr(p, "height", "%.0f", height);
@@ -405,7 +413,8 @@ static void put_block(struct page *p, const struct grid *g, size_t from, size_t 
 		page_close(p);
 	}
 	for (size_t i = from; i < to; i++)
-		put_row(p, g, &g->rows[i], head + (double)((i - from) * PITCH), label_w, body_w, &host);
+		put_row(p, g, &g->rows[i], head + (double)((i - from) * PITCH), label_w, body_w,
+			&host);
 	page_close(p);
 	page_line(p);
 }
@@ -443,8 +452,8 @@ static void put_ranks_cell(struct page *p, const int32_t *ranks, size_t n)
 
 static void put_list(struct page *p, const struct collectives *c)
 {
-	static const char *const cols[] = { "Collective", "Group", "Did not enter", "Unknown",
-					    "Entered", "Completed", "Members" };
+	static const char *const cols[] = { "Collective", "Group",     "Did not enter", "Unknown",
+					    "Entered",	  "Completed", "Members" };
 	const struct intern *in = &p->s->strings;
 
 	page_table(p, "Stuck collectives", cols, ARRAY_SIZE(cols));
@@ -510,7 +519,8 @@ int html_grid(struct page *p, struct error *err)
 	page_section(p, "collectives", "Who waited for whom");
 	if (!c) {
 		page_leaf(p, "p", "lead",
-			  "No flight-recorder dump was in the input, so collectives cannot be judged.");
+			  "No flight-recorder dump was in the input, so collectives cannot be "
+			  "judged.");
 	} else if (c->n_stuck == 0) {
 		page_open(p, "p", "lead");
 		words_add(&p->w, "No stuck collective in the dumps of ");

@@ -6,7 +6,9 @@
 
 #include "bundle/digest.h"
 
-#define VALUE_BYTES 2048	/* of the input, in one text or attribute */
+/* What the input says is cut in one text or attribute, and more so on a crowded page. */
+#define VALUE_BYTES 2048
+#define VALUE_BYTES_CROWDED 256
 
 /* ---- elements ---- */
 
@@ -19,6 +21,8 @@ static void check(struct page *p, int written)
 {
 	if (written < 0)
 		p->failed = true;
+	else
+		p->written += (size_t)written;
 }
 
 void page_open(struct page *p, const char *name, const char *class)
@@ -50,18 +54,24 @@ void page_style(struct page *p)
 	page_close(p);
 }
 
+/* Make the phrase printable and begin anew. */
+static void finish(struct page *p)
+{
+	words_printable(&p->safe, words_str(&p->w), p->w.len,
+			page_crowded(p) ? VALUE_BYTES_CROWDED : VALUE_BYTES);
+	words_clear(&p->w);
+}
+
 void page_words(struct page *p)
 {
-	words_printable(&p->safe, words_str(&p->w), p->w.len, VALUE_BYTES);
-	words_clear(&p->w);
+	finish(p);
 	if (p->safe.len)
 		check(p, xmlTextWriterWriteString(p->out, xml(words_str(&p->safe))));
 }
 
 void page_words_attr(struct page *p, const char *name)
 {
-	words_printable(&p->safe, words_str(&p->w), p->w.len, VALUE_BYTES);
-	words_clear(&p->w);
+	finish(p);
 	check(p, xmlTextWriterWriteAttribute(p->out, xml(name), xml(words_str(&p->safe))));
 }
 
@@ -194,13 +204,10 @@ void page_quote(struct page *p, uint32_t evidence)
 	words_where(&p->w, p->s, evidence);
 	page_words(p);
 	page_close(p);
-	words_quote(&p->w, p->s, evidence);
-	words_printable(&p->safe, words_str(&p->w), p->w.len, QUOTE_BYTES);
-	if (p->safe.len > p->quote_bytes) {
-		words_clear(&p->w);
-		page_leaf(p, "p", "quiet", "Not shown here: the page has reached its size.");
+	if (page_crowded(p)) {
+		page_leaf(p, "p", "quiet", "Not shown: the page has reached its size.");
 	} else {
-		p->quote_bytes -= p->safe.len;
+		words_quote(&p->w, p->s, evidence);
 		page_words_leaf(p, "pre", NULL);
 	}
 	page_close(p);

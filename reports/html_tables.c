@@ -15,7 +15,7 @@
 #define OBSERVATIONS_SHOWN 300
 #define INPUTS_SHOWN 300
 #define INCONSISTENCIES_SHOWN 40
-#define GAP_NS (10 * INT64_C(1000000000))	/* worth a line in the timeline */
+#define GAP_NS (10 * INT64_C(1000000000)) /* worth a line in the timeline */
 
 /* ---- which rows, when not all fit ---- */
 
@@ -63,7 +63,8 @@ static struct stamp timeline_zero(const struct analysis *a)
 
 static bool minus(struct stamp a, struct stamp b, int64_t *ret)
 {
-	return a.base == b.base && a.base != TIME_UNKNOWN && !__builtin_sub_overflow(a.ns, b.ns, ret);
+	return a.base == b.base && a.base != TIME_UNKNOWN &&
+	       !__builtin_sub_overflow(a.ns, b.ns, ret);
 }
 
 static void put_offset(struct page *p, struct stamp t, struct stamp zero)
@@ -125,8 +126,7 @@ static void put_moment(struct page *p, const struct timeline_row *row, struct st
 	page_line(p);
 }
 
-static int timeline_rows(struct page *p, uint32_t **ret,
-			 size_t *n_ret, struct error *err)
+static int timeline_rows(struct page *p, uint32_t **ret, size_t *n_ret, struct error *err)
 {
 	const struct analysis *a = p->a;
 	_cleanup_free_ uint8_t *weight = calloc(a->n_timeline + 1, 1);
@@ -150,30 +150,32 @@ int html_timeline(struct page *p, struct error *err)
 {
 	struct stamp zero = timeline_zero(p->a), before = { 0, TIME_UNKNOWN };
 	_cleanup_free_ uint32_t *rows = NULL;
-	size_t n;
+	size_t n, shown = 0;
 
 	if (timeline_rows(p, &rows, &n, err))
 		return -1;
 	page_section(p, "timeline", "Timeline");
 	if (n && zero.base != TIME_UNKNOWN) {
 		page_open(p, "p", "lead");
-		page_say(p, "Times count from ");
+		page_say(p, "Times count from %s, ",
+			 p->a->primary.n ? "the onset of the first finding above" :
+					   "the first record");
 		page_time(p, zero);
-		page_say(p, "%s", p->a->primary.n ? ", its onset." : ", the first record.");
+		page_say(p, ".");
 		page_close(p);
 	}
 	if (n == 0)
 		page_leaf(p, "p", "lead", "Nothing that matters was observed.");
 	page_open(p, "ol", "timeline");
-	for (size_t i = 0; i < n; i++) {
-		const struct timeline_row *row = &p->a->timeline[rows[i]];
+	for (; shown < n && !page_full(p); shown++) {
+		const struct timeline_row *row = &p->a->timeline[rows[shown]];
 
 		put_gap(p, row->time, before);
 		put_moment(p, row, zero);
 		before = row->time;
 	}
 	page_close(p);
-	page_more(p, "p", p->a->n_timeline, n, "moments of less weight");
+	page_more(p, "p", p->a->n_timeline, shown, "moments of less weight");
 	page_close(p);
 	return 0;
 }
@@ -221,6 +223,7 @@ static void put_finding(struct page *p, uint32_t index)
 {
 	const struct finding *f = &p->a->findings[index];
 	const struct index_list self = { .v = &index, .n = 1 };
+	size_t cited = 0;
 
 	page_open(p, "details", "finding");
 	page_attr(p, "id", "%s", f->id);
@@ -242,16 +245,16 @@ static void put_finding(struct page *p, uint32_t index)
 		page_leaf(p, "p", "quiet", "%s", f->reasons[i] ? f->reasons[i] : "");
 	put_finding_links(p, "Explains", &f->explains);
 	put_finding_links(p, "Explained by", &f->explained_by);
-	for (size_t i = 0; i < f->evidence.n && i < EVIDENCE_CITED; i++) {
-		if (p->cited[f->evidence.v[i]]) {
+	for (; cited < f->evidence.n && cited < EVIDENCE_CITED && !page_crowded(p); cited++) {
+		if (p->cited[f->evidence.v[cited]]) {
 			page_open(p, "p", NULL);
-			page_cite(p, f->evidence.v[i]);
+			page_cite(p, f->evidence.v[cited]);
 			page_close(p);
 		} else {
-			page_quote(p, f->evidence.v[i]);
+			page_quote(p, f->evidence.v[cited]);
 		}
 	}
-	page_more(p, "p", f->evidence.n, EVIDENCE_CITED, "quotes, in the JSON report");
+	page_more(p, "p", f->evidence.n, cited, "quotes, in the JSON report");
 	for (size_t i = 0; i < f->pattern->n_advice; i++)
 		page_leaf(p, "p", NULL, "%s", f->pattern->advice[i]);
 	put_references(p, f->pattern);
@@ -262,12 +265,14 @@ static void put_finding(struct page *p, uint32_t index)
 
 void html_findings(struct page *p)
 {
+	uint32_t i = 0;
+
 	page_section(p, "findings", "All findings");
 	if (p->a->n_findings == 0)
 		page_leaf(p, "p", "lead", "No pattern matched.");
-	for (uint32_t i = 0; i < p->a->n_findings && i < FINDINGS_SHOWN; i++)
+	for (; i < p->a->n_findings && i < FINDINGS_SHOWN && !page_full(p); i++)
 		put_finding(p, i);
-	page_more(p, "p", p->a->n_findings, FINDINGS_SHOWN, "findings, in the JSON report");
+	page_more(p, "p", p->a->n_findings, i, "findings, in the JSON report");
 	page_close(p);
 }
 
@@ -311,12 +316,13 @@ int html_observations(struct page *p, struct error *err)
 	static const char *const cols[] = { "Time", "Severity", "What", "Who", "Source", "Where" };
 	_cleanup_free_ uint8_t *weight = calloc(p->s->n_obs + 1, 1);
 	_cleanup_free_ uint32_t *rows = NULL;
-	size_t n;
+	size_t n, shown = 0;
 
 	if (!weight)
 		return error_set(err, ERR_NOMEM, "no memory");
 	for (size_t i = 0; i < p->s->n_obs; i++)
-		weight[i] = (uint8_t)(p->s->obs[i].kind->severity + (p->s->obs[i].kind->stop ? 4 : 0));
+		weight[i] =
+			(uint8_t)(p->s->obs[i].kind->severity + (p->s->obs[i].kind->stop ? 4 : 0));
 	if (choose(weight, p->s->n_obs, OBSERVATIONS_SHOWN, &rows, &n, err))
 		return -1;
 	page_section(p, "observations", "Observations");
@@ -325,10 +331,10 @@ int html_observations(struct page *p, struct error *err)
 	words_add(&p->w, " with source and place");
 	page_words_leaf(p, "summary", NULL);
 	page_table(p, "Observations", cols, ARRAY_SIZE(cols));
-	for (size_t i = 0; i < n; i++)
-		put_observation(p, rows[i]);
+	for (; shown < n && !page_full(p); shown++)
+		put_observation(p, rows[shown]);
 	page_table_end(p);
-	page_more(p, "p", p->s->n_obs, n, "observations of less weight, in the JSON report");
+	page_more(p, "p", p->s->n_obs, shown, "observations of less weight, in the JSON report");
 	page_close(p);
 	page_close(p);
 	return 0;
@@ -397,7 +403,8 @@ static void put_member(struct page *p, uint32_t index)
 
 void html_inputs(struct page *p)
 {
-	static const char *const cols[] = { "File", "Kind", "State", "Host", "Rank", "Bytes", "Times" };
+	static const char *const cols[] = { "File", "Kind",  "State", "Host",
+					    "Rank", "Bytes", "Times" };
 	static const enum member_state order[] = { MEMBER_DAMAGED, MEMBER_UNREAD, MEMBER_OK,
 						   MEMBER_IGNORED };
 	size_t count[4] = { 0 }, shown = 0;
@@ -415,7 +422,8 @@ void html_inputs(struct page *p)
 	page_table(p, "Inputs", cols, ARRAY_SIZE(cols));
 	for (size_t k = 0; k < ARRAY_SIZE(order); k++)
 		for (uint32_t i = 0; i < p->s->n_members; i++)
-			if (p->s->members[i].state == order[k] && shown < INPUTS_SHOWN) {
+			if (p->s->members[i].state == order[k] && shown < INPUTS_SHOWN &&
+			    !page_full(p)) {
 				put_member(p, i);
 				shown++;
 			}
@@ -470,7 +478,8 @@ static void put_loss(struct page *p)
 		page_close(p);
 	}
 	if (p->s->interrupted)
-		page_leaf(p, "li", NULL, "reading was interrupted: the rest of the input was not seen");
+		page_leaf(p, "li", NULL,
+			  "reading was interrupted: the rest of the input was not seen");
 	if (p->s->obs_dropped)
 		page_leaf(p, "li", NULL,
 			  "%" PRIu64 " observations beyond the limit were counted, not kept",

@@ -17,18 +17,19 @@
 #define WIDTH_DEFAULT 100
 #define WIDTH_MIN 40
 #define QUOTES_SHOWN 3
-#define TEXT_ROOM 40		/* columns that a quote needs beside its file name */
+#define QUOTE_LINES 2
+#define TEXT_ROOM 40 /* columns that a quote needs beside its file name */
 #define CHAIN_SHOWN 12
-#define LINES_SHOWN 8		/* of every other list */
-#define LINE_BYTES 4096		/* of the input's bytes on one logical line */
+#define LINES_SHOWN 8	/* of every other list */
+#define LINE_BYTES 1024 /* of the input's bytes on one logical line */
 
 struct text {
 	FILE *out;
 	size_t width;
 	const struct analysis *a;
 	const struct store *s;
-	struct words w;		/* the line that is being said */
-	struct words safe;	/* the same, made printable */
+	struct words w;	   /* the line that is being said */
+	struct words safe; /* the same, made printable */
 };
 
 /* ---- the way out ---- */
@@ -37,8 +38,8 @@ struct text {
 static size_t columns(uint32_t cp)
 {
 	static const uint32_t wide[][2] = {
-		{ 0x1100, 0x115f },   { 0x2e80, 0xa4cf },   { 0xac00, 0xd7a3 },	  { 0xf900, 0xfaff },
-		{ 0xfe30, 0xfe6f },   { 0xff00, 0xff60 },   { 0x1f300, 0x1faff }, { 0x20000, 0x3fffd },
+		{ 0x1100, 0x115f }, { 0x2e80, 0xa4cf }, { 0xac00, 0xd7a3 },   { 0xf900, 0xfaff },
+		{ 0xfe30, 0xfe6f }, { 0xff00, 0xff60 }, { 0x1f300, 0x1faff }, { 0x20000, 0x3fffd },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wide); i++)
@@ -81,23 +82,11 @@ static void put_whole(struct text *t, size_t indent)
 	fprintf(t->out, "%*s%s\n", (int)indent, "", words_str(&t->safe));
 }
 
-/* On one line, cut to the width. */
-static void put_cut(struct text *t, size_t indent)
-{
-	size_t room = t->width - indent, n;
-
-	finish(t);
-	n = fit(words_str(&t->safe), t->safe.len, room);
-	if (n < t->safe.len) {
-		n = fit(words_str(&t->safe), t->safe.len, room - 3);
-		fprintf(t->out, "%*s%.*s...\n", (int)indent, "", (int)n, words_str(&t->safe));
-	} else {
-		fprintf(t->out, "%*s%s\n", (int)indent, "", words_str(&t->safe));
-	}
-}
-
-/* Wrapped at spaces; every line but the first is indented by `hang`. */
-static void put_wrapped(struct text *t, size_t indent, size_t hang)
+/*
+ * Wrapped at spaces; every line but the first is indented by `hang`.  What is left
+ * after `max` lines (0: no limit) is cut.
+ */
+static void put_lines(struct text *t, size_t indent, size_t hang, size_t max)
 {
 	const char *s;
 	size_t len;
@@ -105,20 +94,30 @@ static void put_wrapped(struct text *t, size_t indent, size_t hang)
 	finish(t);
 	s = words_str(&t->safe);
 	len = t->safe.len;
-	do {
+	for (size_t i = 1; i == 1 || len; i++) {
 		size_t room = t->width - indent, n = fit(s, len, room), cut = n;
+		bool last = i == max && n < len;
 
-		while (n < len && cut > 0 && s[cut] != ' ')
+		if (last)
+			cut = n = fit(s, len, room - 3);
+		while (!last && n < len && cut > 0 && s[cut] != ' ')
 			cut--;
 		if (n < len && cut > room / 2)
 			n = cut;
-		fprintf(t->out, "%*s%.*s\n", (int)indent, "", (int)n, s);
+		fprintf(t->out, "%*s%.*s%s\n", (int)indent, "", (int)n, s, last ? "..." : "");
+		if (last)
+			return;
 		while (n < len && s[n] == ' ')
 			n++;
 		s += n;
 		len -= n;
 		indent = hang;
-	} while (len);
+	}
+}
+
+static void put_wrapped(struct text *t, size_t indent, size_t hang)
+{
+	put_lines(t, indent, hang, 0);
 }
 
 static void section(struct text *t, const char *title)
@@ -140,13 +139,14 @@ static void and_more(struct text *t, size_t indent, size_t total, size_t shown, 
 static void put_quote(struct text *t, size_t indent, uint32_t evidence)
 {
 	words_where(&t->w, t->s, evidence);
-	words_add(&t->w, ": ");
-	if (indent + t->w.len + TEXT_ROOM > t->width) {
+	words_add(&t->w, ":");
+	if (indent + t->w.len + TEXT_ROOM > t->width)
 		put_whole(t, indent);
-		indent += 2;
-	}
+	else
+		words_add(&t->w, " ");
+	indent += t->w.len ? 0 : 2;
 	words_quote(&t->w, t->s, evidence);
-	put_cut(t, indent);
+	put_lines(t, indent, t->w.len ? indent + 2 : indent, QUOTE_LINES);
 }
 
 static void put_quotes(struct text *t, size_t indent, const uint32_t *evidence, size_t n)
@@ -170,7 +170,7 @@ static void put_verdict(struct text *t)
 	const char *headline = t->a->headline ? t->a->headline : "";
 	const char *name = names[t->a->status];
 
-	if (strncasecmp(headline, name, strlen(name)) == 0)	/* it begins with these words */
+	if (strncasecmp(headline, name, strlen(name)) == 0) /* it begins with these words */
 		headline += strlen(name);
 	words_add(&t->w, "%s", name);
 	if (t->a->status == VERDICT_ROOT_CAUSE && t->a->primary.n)
@@ -197,7 +197,7 @@ static void put_culprit(struct text *t)
 	if (t->w.len == start) {
 		words_clear(&t->w);
 		words_add(&t->w, t->a->status == VERDICT_NO_FAILURE ? "culprit: none" :
-								       "culprit: not identified");
+								      "culprit: not identified");
 	}
 	put_whole(t, 0);
 }
@@ -254,7 +254,8 @@ static void say_because(struct text *t, const struct finding *f, const struct ch
 /* When and whom. */
 static void put_about(struct text *t, size_t indent, const struct finding *f)
 {
-	const struct index_list one = { .v = (uint32_t[]){ (uint32_t)(f - t->a->findings) }, .n = 1 };
+	const struct index_list one = { .v = (uint32_t[]){ (uint32_t)(f - t->a->findings) },
+					.n = 1 };
 
 	words_stamp(&t->w, f->onset);
 	if (f->error_ns) {
@@ -272,14 +273,18 @@ static void put_chain(struct text *t, const struct chain_link *links, size_t n)
 {
 	if (n == 0)
 		return;
-	section(t, t->a->status != VERDICT_UNATTRIBUTED ? "FROM CAUSE TO SYMPTOMS" : "WHAT MAY HAVE HAPPENED (not proven)");
+	section(t, t->a->status != VERDICT_UNATTRIBUTED ? "FROM CAUSE TO SYMPTOMS" :
+							  "WHAT MAY HAVE HAPPENED (not proven)");
 	for (size_t i = 0; i < n && i < CHAIN_SHOWN; i++) {
 		const struct finding *f = &t->a->findings[links[i].finding];
 
 		words_add(&t->w, "%zu. ", i + 1);
 		say_because(t, f, links, n);
-		words_add(&t->w, "%s: %s [%s, %s]", role_word(f->role), f->pattern->title,
-			  f->pattern->id, confidence_name(f->confidence));
+		words_add(&t->w, "%s: %s [%s, %s]",
+			  f->role == ROLE_CAUSE && t->a->status == VERDICT_UNATTRIBUTED ?
+				  "candidate" :
+				  role_word(f->role),
+			  f->pattern->title, f->pattern->id, confidence_name(f->confidence));
 		put_wrapped(t, 2, 5);
 		put_about(t, 5, f);
 		put_quotes(t, 7, f->evidence.v, f->evidence.n);
@@ -291,7 +296,7 @@ static void put_confidence(struct text *t)
 {
 	if (t->a->primary.n == 0)
 		return;
-	section(t, "HOW SURE");
+	section(t, t->a->status == VERDICT_UNATTRIBUTED ? "HOW SURE THAT IT WAS SEEN" : "HOW SURE");
 	for (size_t i = 0; i < t->a->primary.n; i++) {
 		const struct finding *f = &t->a->findings[t->a->primary.v[i]];
 
@@ -492,11 +497,12 @@ static void put_sources(struct text *t)
 			words_add(&t->w, "%s%s", said++ ? ", " : "", source_name(c));
 	words_add(&t->w, "%s", said ? "" : "none");
 	put_wrapped(t, 2, 4);
+	fprintf(t->out, "  not in the input:\n");
 	for (int c = 0; c < SRC_INPUT; c++) {
 		if (have & 1u << c)
 			continue;
-		words_add(&t->w, "not in the input: %s: %s", source_name(c), source_what(c));
-		put_wrapped(t, 2, 4);
+		words_add(&t->w, "%s: %s", source_name(c), source_what(c));
+		put_wrapped(t, 4, 6);
 	}
 }
 
@@ -518,7 +524,8 @@ static void put_coverage(struct text *t)
 	if (t->s->interrupted)
 		fprintf(t->out, "  reading was interrupted: the rest of the input was not seen\n");
 	if (t->s->obs_dropped)
-		fprintf(t->out, "  %" PRIu64 " observations beyond the limit were counted, not kept\n",
+		fprintf(t->out,
+			"  %" PRIu64 " observations beyond the limit were counted, not kept\n",
 			t->s->obs_dropped);
 	put_sources(t);
 	for (; x; x = x->next, n++) {
@@ -545,13 +552,16 @@ int report_text(const struct analysis *a, FILE *out, int width, struct error *er
 	words_silent(&t.w, a);
 	put_whole(&t, 0);
 	put_action(&t);
+	if (a->status == VERDICT_UNATTRIBUTED)
+		put_candidates(&t); /* then they are the next thing to know */
 	put_chain(&t, links, n);
 	put_failures(&t);
 	put_confidence(&t);
 	put_ledger(&t);
-	put_candidates(&t);
+	if (a->status != VERDICT_UNATTRIBUTED)
+		put_candidates(&t);
 	put_collectives(&t);
-	put_aside(&t, links, n, true, "PRECURSORS (worth repairing, broke nothing here)");
+	put_aside(&t, links, n, true, "PRECURSORS (repair; broke nothing here)");
 	put_aside(&t, links, n, false, "OTHER FINDINGS");
 	put_coverage(&t);
 	full = t.w.full || t.safe.full;

@@ -8,9 +8,9 @@
 #include "analyzer/identity.h"
 #include "bundle/text.h"
 
-#define CULPRITS_IN_FULL 3	/* more are grouped by host */
+#define CULPRITS_IN_FULL 3 /* more are grouped by host */
 #define CULPRIT_GROUPS 8
-#define DISTINCT_MAX 4096	/* beyond this, equal culprits are not looked for */
+#define DISTINCT_MAX 4096 /* beyond this, equal culprits are not looked for */
 
 void words_deinit(struct words *w)
 {
@@ -337,16 +337,18 @@ void words_where(struct words *w, const struct store *s, uint32_t evidence)
 void words_quote(struct words *w, const struct store *s, uint32_t evidence)
 {
 	const struct evidence *e = &s->evidence[evidence];
-	size_t len = e->length;
+	size_t len = e->raw ? e->length : 0, start = 0;
 
 	if (e->decoded && e->text) {
 		words_add(w, "%s", e->text);
 		return;
 	}
-	while (e->raw && len && (e->raw[len - 1] == '\n' || e->raw[len - 1] == '\r'))
+	while (len && (e->raw[len - 1] == '\n' || e->raw[len - 1] == '\r'))
 		len--;
-	if (e->raw)
-		words_bytes(w, e->raw, len);
+	while (start < len && (e->raw[start] == ' ' || e->raw[start] == '\t'))
+		start++;
+	if (len)
+		words_bytes(w, e->raw + start, len - start);
 }
 
 void words_observation(struct words *w, const struct store *s, const struct observation *o)

@@ -64,7 +64,7 @@ void words_culprits(struct words *w, const struct analysis *a, const struct inde
 void words_member(struct words *w, const struct store *s, uint32_t member);
 /* "dmesg.log:1234", or "fr/rank3.pickle (byte 812)" */
 void words_where(struct words *w, const struct store *s, uint32_t evidence);
-/* What the quote says: the bytes, or their meaning. */
+/* What the quote says: the bytes without blanks around them, or their meaning. */
 void words_quote(struct words *w, const struct store *s, uint32_t evidence);
 /* What an observation saw: "the GPU fell off the bus (code=79) x3" */
 void words_observation(struct words *w, const struct store *s, const struct observation *o);

@@ -164,7 +164,7 @@ bool looks_like_dump(const char *path)
 static bool host_like(const char *s, size_t n)
 {
 	static const char *const not_hosts[] = { "rank", "dmesg", "log", "job", "slurm", "trace", "worker", "nccl",
-						 "attempt", "step", "stdout", "stderr", "pid", "version", "gpu", "iter",
+						 "attempt", "step", "stdout", "stderr", "pid", "version", "iter",
 						 "local", "part", "run", "epoch", "smi", "train", "main", "test" };
 	bool digit = false, alpha = false;
 
@@ -172,6 +172,9 @@ static bool host_like(const char *s, size_t n)
 		digit |= isdigit((unsigned char)s[i]) != 0;
 		alpha |= isalpha((unsigned char)s[i]) != 0;
 	}
+	/* "gpu3" is a device, "gpu017" and "gpu-a12" are hosts */
+	if (n <= 5 && strncasecmp(s, "gpu", 3) == 0)
+		return false;
 	if (n < 3 || n > 63 || !digit || !alpha || !isalpha((unsigned char)s[0]))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(not_hosts); i++)

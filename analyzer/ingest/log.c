@@ -38,6 +38,7 @@ struct log {
 	size_t parsed_start;		/* line that `prefix` is of; SIZE_MAX: none */
 	struct prefix prefix;
 	struct log_counts counts;
+	uint64_t last_hit;		/* offset of the last line with a hit, + 1 */
 };
 
 int log_open(const struct scanner *sc, struct store *s, const struct log_options *opt,
@@ -85,6 +86,8 @@ void log_begin(struct log *l, uint32_t member)
 	l->have = l->counted = 0;
 	l->base = l->newlines = 0;
 	l->mid_line = l->timed = false;
+	l->last_hit = 0;
+	memset(l->seen, 0, (l->sc->n_sigs + BUILT_IN_COUNT) * sizeof(*l->seen));
 }
 
 uint8_t *log_room(struct log *l, size_t *room_ret)
@@ -312,6 +315,8 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 		o.error_ns = NOTICED_LATE_NS;
 	observation_cite(&o, quote(l, subject + v[0], subject + v[1]));
 	l->counts.hits++;
+	l->counts.hit_lines += l->base + l->line_start + 1 != l->last_hit;
+	l->last_hit = l->base + l->line_start + 1;
 	l->s->members[l->member].sources |= 1u << o.source;
 	store_observe(l->s, &o);
 	learn(l, &o);

@@ -28,7 +28,8 @@ int log_advance(struct log *l, size_t n, struct error *err);
 int log_end(struct log *l, struct error *err);
 
 struct log_counts {
-	uint64_t lines, hits, undecided;	/* undecided: a regex hit its match limit */
+	uint64_t lines, hits, hit_lines;	/* hits: (line, signature) pairs */
+	uint64_t undecided;			/* a regex hit its match limit */
 };
 struct log_counts log_counts(const struct log *l);
 

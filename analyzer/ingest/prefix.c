@@ -334,7 +334,7 @@ static bool strip_syslog(struct cursor *c)
 	size_t n = word(p, c->end), m;
 	int32_t pid = -1;
 
-	if (c->out.time.base == TIME_UNKNOWN || !n || p[n] != ' ' || level(p, c->end))
+	if (c->out.time.base == TIME_UNKNOWN || c->out.kernel || !n || p[n] != ' ' || level(p, c->end))
 		return false;
 	p += n + 1;
 	prog = p;
