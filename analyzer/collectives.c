@@ -17,6 +17,7 @@ struct local_group {
 	int64_t pg_id;
 	uint32_t group;
 	struct coll_rank_group rg;
+	uint32_t last_slot;
 	bool open;			/* `cur` holds entries of one sequence number */
 	struct flight_entry cur;
 	uint32_t cur_parts;
@@ -258,9 +259,21 @@ static void note_arrival(struct coll_slot *slot, const struct flight_entry *e, i
 	}
 }
 
-static void fold_slot(struct folder *f, uint32_t group, const struct flight_entry *e)
+/* Ranks of one shape run through the same slots in the same order: try the next one first. */
+static struct coll_slot *guess_slot(struct folder *f, struct local_group *l, int64_t seq)
 {
-	struct coll_slot *slot = slot_of(f, group, e->seq);
+	uint32_t next = l->last_slot + 1;
+	struct coll_slot *slot = next < f->c->n_slots && f->c->slots[next].group == l->group &&
+				 f->c->slots[next].seq == seq ? &f->c->slots[next] : slot_of(f, l->group, seq);
+
+	if (slot)
+		l->last_slot = (uint32_t)(slot - f->c->slots);
+	return slot;
+}
+
+static void fold_slot(struct folder *f, struct local_group *l, const struct flight_entry *e)
+{
+	struct coll_slot *slot = guess_slot(f, l, e->seq);
 	bool totals = e->op.len >= 10 && memcmp(e->op.s, "all_to_all", 10) == 0;
 	uint64_t aux = e->in_numel * 0x9e3779b97f4a7c15u + e->out_numel;
 
@@ -323,7 +336,7 @@ static void commit(struct folder *f, struct local_group *l, bool last)
 		l->rg.enqueued = e->seq;
 	if (done && e->seq > l->rg.completed)
 		l->rg.completed = e->seq;
-	fold_slot(f, l->group, e);
+	fold_slot(f, l, e);
 	if (!done && !l->rg.pending.set)
 		set_pending(f, &l->rg.pending, e, e->seq, l->cur_order);
 	if (last) {

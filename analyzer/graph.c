@@ -124,6 +124,13 @@ static bool elsewhere(const struct engine *e, const struct draft *a, const struc
 	return true;
 }
 
+static const char *not_seen(struct engine *e, const struct premise *p)
+{
+	const struct kind *kind = pattern_kind(e->set, p->kinds[0]);
+
+	return arena_printf(&e->a->arena, "not seen in what was read: %s", kind ? kind->what : p->kinds[0]);
+}
+
 /* Nothing fits, and a source that would have seen it was read. */
 static bool absence_holds(const struct engine *e, const struct premise *p, const struct observation *with)
 {
@@ -137,7 +144,7 @@ static bool excluded_by_evidence(struct engine *e, const struct draft *d, const 
 {
 	for (size_t p = 0; p < r->n_excluded_by; p++)
 		if (r->excluded_by[p].absent && absence_holds(e, &r->excluded_by[p], obs(e, d->f.observations.v[0]))) {
-			x->reason = arena_printf(&e->a->arena, "no %s in what was read", r->excluded_by[p].kinds[0]);
+			x->reason = not_seen(e, &r->excluded_by[p]);
 			return true;
 		}
 	for (size_t p = 0; p < r->n_excluded_by; p++)
@@ -202,7 +209,7 @@ static void judge_unmatched(struct engine *e, const struct rival *r, struct excl
 	have = need & store_sources(e->s);
 	if (have || !need) {
 		x->state = RIVAL_EXCLUDED;
-		x->reason = arena_printf(&e->a->arena, "nothing of the kind in what was read");
+		x->reason = p ? not_seen(e, &p->premises[0]) : "no such pattern";
 		return;
 	}
 	not_evaluable(e, x, need);
@@ -268,7 +275,7 @@ static void set_confidence(struct engine *e, size_t self)
 	}
 	if (level > d->f.pattern->cap) {
 		level = d->f.pattern->cap;
-		because(d, "this evidence alone never proves more");
+		because(d, "this kind of evidence never proves more than that");
 	}
 	d->f.confidence = (enum confidence)level;
 }

@@ -276,22 +276,29 @@ static void match_one(struct engine *e, const struct pattern *p)
 {
 	struct draft *d = &e->d[e->n];
 	uint32_t total = 0;
+	uint8_t *truths;
 	bool known = false, any = false;
 
 	*d = (struct draft){ .f = { .pattern = p, .role = p->role } };
-	for (int pass = 0; pass < 2; pass++)
-		for (size_t i = 0; i < e->s->n_obs; i++) {
-			struct index_list found = { 0 };
-			const struct observation *o = &e->s->obs[i];
-			enum truth t = !o->foreign && premise_fits(e, &p->premises[0], o, NULL) ? bind(e, p, o, &found) : FALSE_;
+	truths = ARENA_ARRAY(&e->a->arena, uint8_t, e->s->n_obs + 1);
+	if (!truths) {
+		e->oom = true;
+		return;
+	}
+	for (size_t i = 0; i < e->s->n_obs; i++) {
+		struct index_list found = { 0 };
+		const struct observation *o = &e->s->obs[i];
 
-			known |= t == TRUE_;
-			/* second pass: bindings that hold beat those that could not be judged */
-			if (pass == 1 && (t == TRUE_ || (t == UNKNOWN_ && !known))) {
+		truths[i] = !o->foreign && premise_fits(e, &p->premises[0], o, NULL) ? (uint8_t)bind(e, p, o, &found) : FALSE_;
+		known |= truths[i] == TRUE_;
+	}
+	/* the kernel's word before telemetry, and so on; bindings that hold beat those that could not be judged */
+	for (int source = 0; source < SRC_COUNT; source++)
+		for (size_t i = 0; i < e->s->n_obs; i++)
+			if ((int)e->s->obs[i].source == source && truths[i] != FALSE_ && (truths[i] == TRUE_ || !known)) {
 				take_observation(e, d, (uint32_t)i, names_culprit(e, p, 0));
-				total += o->count;
+				total += e->s->obs[i].count;
 			}
-		}
 	d->n_first = d->f.observations.n;
 	if (!d->n_first || total < p->premises[0].min_count)
 		return;

@@ -31,8 +31,19 @@ struct waiter {
 	bool unknown;				/* lacks ranks of which nothing is known */
 };
 
+/* Who is missing in an operation; most members of a group wait in the same one. */
+struct absence {
+	bool known;
+	int64_t seq;
+	bool done;			/* all have entered: it is over somewhere */
+	int32_t *missing, *blocked;	/* blocked: entered, but the device waits in an earlier one */
+	uint32_t n_missing, n_blocked;
+	bool unknown;
+};
+
 struct graph {
 	struct store *s;
+	struct absence *absence;	/* by group */
 	struct coll_state *c;
 	struct waiter *w;
 	size_t n;
@@ -246,26 +257,47 @@ static bool blocked_before(const struct graph *g, uint32_t group, int32_t rank, 
 	       (!w->rg || w->rg->group != group || w->rg->pending.seq != seq);
 }
 
-static void draw_collective(struct graph *g, struct waiter *w)
+static int find_absence(struct graph *g, struct absence *a, uint32_t group, int64_t seq, const char *op)
 {
-	const struct coll_group *m = &g->c->groups[w->rg->group];
-	int64_t seq = w->rg->pending.seq;
+	const struct coll_group *m = &g->c->groups[group];
 	uint32_t silent = 0;
 
-	if (completed_anywhere(g, w->rg->group, seq) && synchronises(intern_str(&g->s->strings, w->rg->pending.op)))
-		return;		/* all have entered it */
-	for (uint32_t i = 0; i < m->n_members; i++)
-		silent += entered(g, w->rg->group, m->members[i], seq) == UNKNOWN;
-	for (uint32_t i = 0; i < m->n_members; i++) {
-		enum answer a = entered(g, w->rg->group, m->members[i], seq);
+	free(a->missing);
+	free(a->blocked);
+	*a = (struct absence){ .known = true, .seq = seq };
+	a->missing = calloc(m->n_members + 1, sizeof(*a->missing));
+	a->blocked = calloc(m->n_members + 1, sizeof(*a->blocked));
+	if (!a->missing || !a->blocked)
+		return -1;
+	a->done = completed_anywhere(g, group, seq) && synchronises(op);
+	for (uint32_t i = 0; i < m->n_members && !a->done; i++)
+		silent += entered(g, group, m->members[i], seq) == UNKNOWN;
+	for (uint32_t i = 0; i < m->n_members && !a->done; i++) {
+		enum answer in = entered(g, group, m->members[i], seq);
 
 		/* With most dumps missing, silence says nothing about a rank. */
-		if (a == NO || (a == UNKNOWN && silent * 2 <= m->n_members))
-			wait_for(g, w, m->members[i], true);
-		else if (a == YES && blocked_before(g, w->rg->group, m->members[i], seq))
-			wait_for(g, w, m->members[i], false);
-		w->unknown |= a == UNKNOWN;
+		if (in == NO || (in == UNKNOWN && silent * 2 <= m->n_members))
+			a->missing[a->n_missing++] = m->members[i];
+		else if (in == YES && a->n_blocked < BEHIND_MAX && blocked_before(g, group, m->members[i], seq))
+			a->blocked[a->n_blocked++] = m->members[i];
 	}
+	a->unknown = silent > 0;
+	return 0;
+}
+
+static void draw_collective(struct graph *g, struct waiter *w)
+{
+	struct absence *a = &g->absence[w->rg->group];
+	int64_t seq = w->rg->pending.seq;
+
+	if ((!a->known || a->seq != seq) &&
+	    find_absence(g, a, w->rg->group, seq, intern_str(&g->s->strings, w->rg->pending.op)))
+		return;
+	for (uint32_t i = 0; i < a->n_missing; i++)
+		wait_for(g, w, a->missing[i], true);
+	for (uint32_t i = 0; i < a->n_blocked; i++)
+		wait_for(g, w, a->blocked[i], false);
+	w->unknown |= a->unknown;
 }
 
 /* Is `p` part of what its rank is waiting in?  A batch of sends and receives ends as one. */
@@ -786,7 +818,8 @@ int wait_for_join(struct store *s, struct error *err)
 	int ret = -1;
 
 	qsort(g.c->rg, g.c->n_rg, sizeof(*g.c->rg), compare_rg);
-	if (complete_members(&g) == 0 && list_ranks(&g) == 0) {
+	g.absence = calloc(g.c->n_groups + 1, sizeof(*g.absence));
+	if (g.absence && complete_members(&g) == 0 && list_ranks(&g) == 0) {
 		list_dumps(&g);
 		find_oldest(&g);
 		ret = judge(&g);
@@ -794,6 +827,11 @@ int wait_for_join(struct store *s, struct error *err)
 	for (size_t i = 0; g.w && i < g.n; i++)
 		free(g.w[i].waits_for);
 	free(g.w);
+	for (size_t i = 0; g.absence && i < g.c->n_groups; i++) {
+		free(g.absence[i].missing);
+		free(g.absence[i].blocked);
+	}
+	free(g.absence);
 	return ret ? error_set(err, ERR_NOMEM, "no memory for the wait-for graph") : 0;
 }
 

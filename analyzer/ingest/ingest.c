@@ -190,6 +190,16 @@ static size_t tap_read(struct tap *t, uint8_t *buf, size_t size)
 	return (size_t)n;
 }
 
+/* The first bytes of the member, for a look at what it is; they are read again. */
+static void tap_peek(struct tap *t, uint8_t head[DETECT_BYTES])
+{
+	ssize_t n;
+
+	while (t->head_len < DETECT_BYTES &&
+	       (n = stream_read(t->stream, head + t->head_len, DETECT_BYTES - t->head_len, &t->err)) > 0)
+		t->head_len += (size_t)n;
+}
+
 static int read_log(struct intake *in, uint32_t member, struct tap *t, struct error *err)
 {
 	log_begin(in->log, member);
@@ -386,12 +396,10 @@ static int read_format(struct intake *in, uint32_t member, struct tap *t, const 
 
 static int read_stream(struct intake *in, const char *input, struct stream *st, const char *outer, struct error *err);
 
-/* A compressed file inside an archive: unwrapped in memory. */
-static int read_nested(struct intake *in, const char *input, const char *name, struct tap *t, struct error *err)
+/* The bytes of a compressed member; NULL: too many. */
+static uint8_t *slurp_nested(struct tap *t, size_t *n_ret, struct error *why)
 {
-	_cleanup_stream_ struct stream *inner = NULL;
 	_cleanup_free_ uint8_t *data = NULL;
-	struct error why = { 0 };
 	size_t n = 0, cap = 0, got;
 
 	do {
@@ -399,15 +407,27 @@ static int read_nested(struct intake *in, const char *input, const char *name, s
 			uint8_t *p = cap < NESTED_MAX ? realloc(data, cap = cap ? cap * 2 : 1 << 20) : NULL;
 
 			if (!p) {
-				error_set(&why, ERR_LIMIT, "a compressed member larger than %zu MiB", NESTED_MAX >> 20);
-				return error_in(&why, name), unread(in, input, MEMBER_UNREAD, &why, err);
+				error_set(why, ERR_LIMIT, "a compressed member larger than %zu MiB", NESTED_MAX >> 20);
+				return NULL;
 			}
 			data = p;
 		}
 		got = tap_read(t, data + n, cap - n);
 		n += got;
 	} while (got);
-	if (stream_open_memory(data, n, &inner, &why))
+	*n_ret = n;
+	return take(data);
+}
+
+/* A compressed file inside an archive: unwrapped in memory. */
+static int read_nested(struct intake *in, const char *input, const char *name, struct tap *t, struct error *err)
+{
+	_cleanup_stream_ struct stream *inner = NULL;
+	struct error why = { 0 };
+	size_t n = 0;
+	_cleanup_free_ uint8_t *data = slurp_nested(t, &n, &why);
+
+	if (!data || stream_open_memory(data, n, &inner, &why))
 		return error_in(&why, name), unread(in, input, MEMBER_UNREAD, &why, err);
 	return read_stream(in, input, inner, name, err);
 }
@@ -419,11 +439,8 @@ static int read_member(struct intake *in, const char *input, const char *name, s
 	struct tap t = { .stream = st, .head = head };
 	const char *path = name ? name : input;
 	int64_t member;
-	ssize_t n;
 
-	while (t.head_len < sizeof(head) &&
-	       (n = stream_read(st, head + t.head_len, sizeof(head) - t.head_len, &t.err)) > 0)
-		t.head_len += (size_t)n;
+	tap_peek(&t, head);
 	if (name && !nested && stream_wrapped(head, t.head_len))
 		return read_nested(in, input, name, &t, err);
 	member = store_member(in->s, input, name, err);
@@ -625,40 +642,70 @@ int ingest(struct store *s, const struct pattern_set *set, char *const *inputs, 
 
 /* ---- reading a quote again ---- */
 
-static int reread_stream(struct stream *st, const char *want, const char *outer, uint64_t offset, void *buf, size_t len,
-			 struct error *err)
+/* Bytes of a member, wanted again. */
+struct reread {
+	const char *member;
+	uint64_t offset;
+	void *buf;
+	size_t len;
+};
+
+/* The member from the bytes `t` on; 1, or -1 with why. */
+static int reread_bytes(const struct reread *want, struct tap *t, struct error *err)
 {
 	uint8_t block[65536];
+	uint64_t at = 0;
+	size_t have = 0, n;
+
+	while (have < want->len && (n = tap_read(t, block, sizeof(block))) > 0) {
+		for (size_t i = 0; i < n && have < want->len; i++)
+			if (at + i >= want->offset)
+				((uint8_t *)want->buf)[have++] = block[i];
+		at += n;
+	}
+	return have == want->len ? 1 : error_set(err, ERR_FORMAT, "ends before the quoted bytes");
+}
+
+/* 1: read; 0: no such member; -1: error. */
+static int reread_stream(const struct reread *want, struct stream *st, const char *outer, struct error *err)
+{
+	uint8_t head[DETECT_BYTES];
 	const char *name;
-	ssize_t n;
 	int r;
 
 	while ((r = stream_next(st, &name, err)) > 0) {
-		uint64_t at = 0;
-		size_t have = 0;
+		struct tap t = { .stream = st, .head = head };
 
-		name = name ? name : outer;
-		if (want[0] && (!name || strcmp(name, want)))
+		tap_peek(&t, head);
+		if (name && !outer && stream_wrapped(head, t.head_len)) {	/* as read_nested() */
+			_cleanup_stream_ struct stream *inner = NULL;
+			struct error why = { 0 };
+			size_t n = 0;
+			_cleanup_free_ uint8_t *data = slurp_nested(&t, &n, &why);
+
+			if (data && stream_open_memory(data, n, &inner, &why) == 0 &&
+			    reread_stream(want, inner, name, &why) > 0)
+				return 1;
 			continue;
-		while (have < len && (n = stream_read(st, block, sizeof(block), err)) > 0) {
-			for (ssize_t i = 0; i < n && have < len; i++)
-				if (at + (uint64_t)i >= offset)
-					((uint8_t *)buf)[have++] = block[i];
-			at += (uint64_t)n;
 		}
-		return have == len ? 0 : error_set(err, ERR_FORMAT, "ends before the quoted bytes");
+		name = name ? name : outer;
+		if (!want->member[0] || (name && strcmp(name, want->member) == 0))
+			return reread_bytes(want, &t, err);
 	}
-	return r < 0 ? -1 : error_set(err, ERR_FORMAT, "no such member: %s", want);
+	return r;
 }
 
 int ingest_reread(const char *input, const char *member, uint64_t offset, void *buf, size_t len, struct error *err)
 {
+	const struct reread want = { .member = member, .offset = offset, .buf = buf, .len = len };
 	_cleanup_close_ int fd = open(input, O_RDONLY | O_CLOEXEC);
 	_cleanup_stream_ struct stream *st = NULL;
+	int r;
 
 	if (fd < 0)
 		return error_sys(err, "cannot open");
 	if (stream_open_fd(fd, &st, err))
 		return -1;
-	return reread_stream(st, member, NULL, offset, buf, len, err);
+	r = reread_stream(&want, st, NULL, err);
+	return r > 0 ? 0 : r < 0 ? -1 : error_set(err, ERR_FORMAT, "no such member: %s", member);
 }

@@ -3,6 +3,7 @@
  * keeps the best value, and the last lines for quoting.  A spike that comes back
  * is no divergence, and neither is noise around a plateau.
  */
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,26 +40,33 @@ struct series_set {
 struct series_set *series_open(void) { return calloc(1, sizeof(struct series_set)); }
 void series_close(struct series_set *set) { free(set); }
 
-/* The number behind "loss", as loggers write it: "lm loss: 2.1E+00", "loss=5.46", "'loss': nan". */
+/*
+ * The number behind "loss", as loggers write it: "lm loss: 2.1E+00", "loss=5.46",
+ * "'loss': nan", "loss 2.31"; without a sign between, only what no count looks like.
+ */
 static bool loss_value(const char *s, size_t len, double *ret)
 {
 	const char *p = s, *end = s + len;
 	char buf[32], *stop;
+	bool sign;
 	size_t n;
 
 	while ((p = memmem(p, (size_t)(end - p), "loss", 4))) {
-		p += 4;
+		const char *word = p += 4;
+
 		while (p < end && (*p == '\'' || *p == '"' || *p == ' '))
 			p++;
-		if (p >= end || (*p != ':' && *p != '='))
+		sign = p < end && (*p == ':' || *p == '=');
+		if (p >= end || (!sign && p == word))
 			continue;
-		for (p++; p < end && (*p == ' ' || *p == '\''); p++)
+		for (p += sign; p < end && (*p == ' ' || *p == '\''); p++)
 			;
 		n = (size_t)(end - p) < sizeof(buf) - 1 ? (size_t)(end - p) : sizeof(buf) - 1;
 		memcpy(buf, p, n);
 		buf[n] = '\0';
 		*ret = strtod(buf, &stop);
-		if (stop == buf || *stop == 'x')
+		if (stop == buf || isalnum((unsigned char)*stop) || *stop == '_' ||
+		    (!sign && isfinite(*ret) && !memchr(buf, '.', (size_t)(stop - buf))))
 			continue;
 		return true;
 	}
