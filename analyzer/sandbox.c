@@ -17,6 +17,9 @@ bool sandbox_enter(void)
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 	bool ok = ctx != NULL;
 
+#ifdef SANITIZED
+	ok = false;
+#endif
 	for (size_t i = 0; ok && i < sizeof(denied) / sizeof(denied[0]); i++)
 		ok = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), denied[i], 0) == 0;
 	ok = ok && seccomp_load(ctx) == 0;

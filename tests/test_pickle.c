@@ -45,7 +45,7 @@ static const struct {
 	{ "DUP of nothing", B("\x80\x02" "2."), ERR_FORMAT, 2, 0 },
 	{ "entry, then code", B(DUMP_HEAD DUMP_ENTRY "cos\nsystem\n(X\x04\0\0\0truetR"), ERR_UNSUPPORTED, 129, 1 },
 	{ "entry, then the end", B(DUMP_HEAD DUMP_ENTRY "}("), ERR_FORMAT, 131, 1 },
-	{ "JSON: cut in an entry", B("{\"version\":\"2.10\",\"entries\":[{\"profiling_name\":\"nccl:send 0->1\"},{\"pro"), ERR_FORMAT, 65, 1 },
+	{ "JSON: cut in an entry", B("{\"version\":\"2.10\",\"entries\":[{\"profiling_name\":\"nccl:send 0->1\"},{\"pro"), ERR_FORMAT, 67, 1 },
 	{ "JSON: a closing too many", B("{\"pg_config\":]"), ERR_FORMAT, 14, 0 },
 	{ "JSON: bad escape", B("{\"pg_config\":\"\\x\"}"), ERR_FORMAT, 16, 0 },
 	{ "JSON: no value", B("{\"pg_config\":?}"), ERR_FORMAT, 13, 0 },

@@ -317,7 +317,7 @@ static bool strip_time(struct cursor *c)
 	p += n;
 	if (bracket && !accept(&p, c->end, "]"))
 		return false;
-	if (!bracket && p < c->end && !strchr(" ,:|-\t]", *p))
+	if (!bracket && p < c->end && (!*p || !strchr(" ,:|-\t]", *p)))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(cri); i++)
 		if (accept(&p, c->end, cri[i]))
@@ -334,7 +334,8 @@ static bool strip_syslog(struct cursor *c)
 	size_t n = word(p, c->end), m;
 	int32_t pid = -1;
 
-	if (c->out.time.base == TIME_UNKNOWN || c->out.kernel || !n || p[n] != ' ' || level(p, c->end))
+	if (c->out.time.base == TIME_UNKNOWN || c->out.kernel || !n || p + n >= c->end || p[n] != ' ' ||
+	    level(p, c->end))
 		return false;
 	p += n + 1;
 	prog = p;
@@ -399,9 +400,9 @@ static bool strip_level(struct cursor *c)
 	p += n;
 	if (bracket && !accept(&p, c->end, "]"))
 		return false;
-	if (!bracket && *p != ' ' && *p != ':' && *p != '|')
+	if (!bracket && (p >= c->end || (*p != ' ' && *p != ':' && *p != '|')))
 		return false;
-	if (*p == ':')
+	if (p < c->end && *p == ':')
 		p++;
 	c->p = p;
 	return true;
@@ -412,7 +413,7 @@ static bool strip_place(struct cursor *c)
 {
 	const char *p = c->p, *close;
 
-	if (left(c) < 4 || *p != '[')
+	if (left(c) < 6 || *p != '[')
 		return false;
 	close = memchr(p, ']', left(c) < 120 ? left(c) : 120);
 	if (!close)

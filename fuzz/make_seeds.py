@@ -1,0 +1,329 @@
+#!/usr/bin/env python3
+"""Write fuzz/seeds/ and the dictionaries of logs and analyses anew: make_seeds.py
+
+Small inputs that together reach most of each reader.  Dumps come from corpus/tools/flight.py, log lines from the
+examples in patterns/signatures/, the rest is written here.  The same sources give the same bytes.
+"""
+import gzip
+import io
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+SEEDS = os.path.join(HERE, "seeds")
+
+
+def put(target, name, data):
+    folder = os.path.join(SEEDS, target)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as f:
+        f.write(data if isinstance(data, bytes) else data.encode())
+
+
+def flight(*args):
+    """{file name: bytes} of one simulated run."""
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run([sys.executable, os.path.join(ROOT, "corpus/tools/flight.py"), out, "--no-frames", *args],
+                       check=True, stdout=subprocess.DEVNULL)
+        return {n: open(os.path.join(out, n), "rb").read() for n in sorted(os.listdir(out))}
+
+
+SMALL = ("--ranks", "2", "--steps", "1", "--topology", "flat", "--ring", "6")
+
+
+# ---------------------------------------------------------------- pickle
+
+def pickles():
+    dump = {
+        "version": "2.10", "pg_config": {"0": {"name": "0", "desc": "default_pg", "ranks": "[0, 1]"}},
+        "pg_status": {"0": {"last_enqueued_collective": 3, "last_started_collective": -1, "last_completed_collective": 2}},
+        "entries": [{
+            "record_id": i, "pg_id": 0, "process_group": ("0", "default_pg"), "collective_seq_id": i, "p2p_seq_id": 0,
+            "op_id": i, "profiling_name": "nccl:all_reduce", "time_created_ns": 1773455000000000000 + i,
+            "input_sizes": [[4096, 1]], "input_dtypes": ["BFloat16"], "output_sizes": [[4096, 1]],
+            "output_dtypes": ["BFloat16"], "state": "completed" if i < 3 else "scheduled",
+            "time_discovered_started_ns": None, "time_discovered_completed_ns": 1773455000100000000 if i < 3 else None,
+            "retired": i < 3, "timeout_ms": 600000, "is_p2p": False, "duration_ms": 1.5} for i in (1, 2, 3)],
+    }
+    for protocol in range(6):
+        put("pickle", "protocol-%d" % protocol, pickle.dumps(dump, protocol))
+    put("pickle", "bare-list", pickle.dumps(dump["entries"][:1], 2))
+    put("pickle", "json", json.dumps(dump))
+    put("pickle", "json-compact", json.dumps(dump, separators=(",", ":")))
+    put("pickle", "odd-values", pickle.dumps({"version": "2.9", "entries": [
+        {"pg_id": -1, "collective_seq_id": 2**63 - 1, "profiling_name": "nccl:send 0->1", "state": "\u2028\x1b[31m",
+         "input_sizes": [[], [2**40]], "is_p2p": True, "x": [None, True, 1e300, {"y": ()}, b"z", bytearray(b"w")]}]}, 5))
+    for version in ("bare", "1.1", "1.5", "2.0", "2.4", "2.10"):
+        put("pickle", "cpp-" + version, flight(*SMALL, "--version", version)["nccl_trace_rank_0"])
+    put("pickle", "sends", next(iter(flight("--ranks", "4", "--steps", "1", "--topology", "chain", "--ring", "6").values())))
+    put("pickle", "code", next(iter(flight(*SMALL, "--malicious", "0").values())))
+    put("pickle", "cut", list(flight(*SMALL, "--cut", "1").values())[1])
+
+
+# ---------------------------------------------------------------- bundle
+
+LOG = b"step 1 loss: 2.5\n[rank3]: RuntimeError: CUDA error: an illegal memory access was encountered\n"
+
+
+def tar(fmt, members):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=fmt) as t:
+        for name, data, kind in members:
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            info.size = len(data) if kind == tarfile.REGTYPE else 0
+            if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+                info.linkname = "logs/rank_3.log"
+            t.addfile(info, io.BytesIO(data))
+    return out.getvalue().rstrip(b"\0") + b"\0" * (1024 + 511)
+
+
+def zstd(data, *args):
+    return subprocess.run(["zstd", "-q", "-c", *args], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def bundles():
+    file = tarfile.REGTYPE
+    some = [("manifest.json", b'{"schema": "tachograph.bundle/1", "host": "node07"}', file), ("logs", b"", tarfile.DIRTYPE),
+            ("logs/rank_3.log", LOG, file), ("logs/link", b"", tarfile.SYMTYPE), ("logs/hard", b"", tarfile.LNKTYPE),
+            ("pipe", b"", tarfile.FIFOTYPE), ("empty", b"", file)]
+    plain = tar(tarfile.USTAR_FORMAT, some)
+    put("bundle", "plain-log", LOG)
+    put("bundle", "empty-file", b"")
+    put("bundle", "log.gz", gzip.compress(LOG, mtime=0))
+    put("bundle", "log.zst", zstd(LOG))
+    put("bundle", "two-frames.zst", zstd(LOG, "--no-check") + zstd(b"more\n"))
+    put("bundle", "skippable-frame.zst", b"\x50\x2a\x4d\x18\x04\0\0\0abcd" + zstd(LOG))
+    put("bundle", "two-members.gz", gzip.compress(LOG, mtime=0) + gzip.compress(b"more\n", mtime=0))
+    put("bundle", "ustar", plain)
+    put("bundle", "ustar.gz", gzip.compress(plain, mtime=0))
+    put("bundle", "ustar.zst", zstd(plain))
+    put("bundle", "ustar-cut", plain[:1700])
+    put("bundle", "cut.gz", gzip.compress(plain, mtime=0)[:-40])
+    put("bundle", "gnu-long-name", tar(tarfile.GNU_FORMAT, [("d/" * 60 + "rank_3.log", LOG, file)]))
+    put("bundle", "pax", tar(tarfile.PAX_FORMAT, [("d/" * 60 + "r\u00e4nk_3.log", LOG, file)]))
+    put("bundle", "nested", tar(tarfile.USTAR_FORMAT, [("rank_3.log.gz", gzip.compress(LOG, mtime=0), file)]))
+    put("bundle", "odd-names", tar(tarfile.USTAR_FORMAT, [("../../etc/passwd", LOG, file), ("/abs", LOG, file),
+                                                           ("\x1b[31m", b"x", file)]))
+    put("bundle", "zeros.gz", gzip.compress(b"\0" * 200000, mtime=0))
+
+
+# ---------------------------------------------------------------- log
+
+def signatures():
+    folder = os.path.join(ROOT, "patterns/signatures")
+    for name in sorted(os.listdir(folder)):
+        yield name[:-5], json.load(open(os.path.join(folder, name)))["signatures"]
+
+
+PREFIXES = ["", "[rank3]: ", "Jun 11 08:12:44 node07 kernel: [12345.678901] ", "2026-06-11T08:12:44.123456+02:00 node07 kernel: ",
+            "[2026-06-11 08:12:44,123] [ERROR] ", "node07:4711:4799 [3] ", "[Thu Jun 11 08:12:44 2026] ", "3: ",
+            "E0611 08:12:44.123456 139700000000000 ProcessGroupNCCL.cpp:616] [Rank 3] "]
+
+TORCHRUN = """\
+[rank0]: Traceback (most recent call last):
+Root Cause (first observed failure):
+[0]:
+  time      : 2026-06-12_01:14:57
+  host      : node07
+  rank      : 5 (local_rank: 5)
+  exitcode  : -9 (pid: 4711)
+  error_file: <N/A>
+  traceback : Signal 9 (SIGKILL) received by PID 4711
+"""
+
+
+def logs():
+    n = 0
+    for name, sigs in signatures():
+        lines = [x for s in sigs for x in s.get("match", []) + s.get("no_match", [])]
+        for i in range(0, len(lines), 12):
+            text = ""
+            for line in lines[i:i + 12]:
+                text += (PREFIXES[n % len(PREFIXES)] if n % 2 else "") + line + "\n"
+                n += 1
+            put("log", "%s-%d" % (name, i // 12), text)
+    put("log", "torchrun", TORCHRUN)
+    put("log", "loss-nan", "".join("[rank1]: step %d lm loss: %s | lr 1e-4\n" % (i, v) for i, v in
+                                   enumerate(("2.5", "2.1E+00", "1.9", "nan", "nan"))))
+    put("log", "loss-rises", "".join("{'loss': %s, 'step': %d}\n" % (v, i) for i, v in enumerate((2.5, 1.5, 1.4, 2, 2.5, 3, 4, 5, 6))))
+    put("log", "crlf-and-no-end", "Jun 11 08:12:44 node07 kernel: NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus.\r\n\r\nlast")
+    put("log", "prompt", "[user@node07 run]$ cat log\nroot@node08:~# dmesg\n[    1.5] x\n")
+    put("log", "long-line", "x" * 70000 + " CUDA error: an illegal memory access was encountered " + "y" * 5000 + "\n")
+    put("log", "nul-and-utf8", b"\xef\xbb\xbfa\0b loss: 1\n\xff\xfe\x80 \xe2\x80\xae Bus error (core dumped)\n")
+
+
+# ---------------------------------------------------------------- structured
+
+SMI = """\
+<?xml version="1.0" ?>
+<!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">
+<nvidia_smi_log>
+\t<timestamp>Tue Mar  3 04:05:06 2026</timestamp>
+\t<driver_version>570.1</driver_version>
+\t<attached_gpus>2</attached_gpus>
+\t<gpu id="00000000:3B:00.0">
+\t\t<product_name>NVIDIA H100</product_name>
+\t\t<uuid>GPU-1</uuid>
+\t\t<clocks_event_reasons>
+\t\t\t<clocks_event_reason_hw_thermal_slowdown>Active</clocks_event_reason_hw_thermal_slowdown>
+\t\t</clocks_event_reasons>
+\t\t<fb_memory_usage><total>81559 MiB</total><used>80000 MiB</used></fb_memory_usage>
+\t\t<temperature><gpu_temp>91 C</gpu_temp></temperature>
+\t\t<ecc_errors><volatile><sram_uncorrectable_parity>2</sram_uncorrectable_parity>
+\t\t\t<dram_uncorrectable>4</dram_uncorrectable></volatile></ecc_errors>
+\t\t<remapped_rows><remapped_row_corr>0</remapped_row_corr><remapped_row_unc>1</remapped_row_unc>
+\t\t\t<remapped_row_pending>Yes</remapped_row_pending><remapped_row_failure>No</remapped_row_failure></remapped_rows>
+\t\t<processes><process_info><pid>4711</pid><process_name>python</process_name><used_memory>79000 MiB</used_memory></process_info></processes>
+\t</gpu>
+</nvidia_smi_log>
+"""
+EVENT = ('{"kind": "Event", "involvedObject": {"kind": "Pod", "name": "trainer-7"}, "reason": "Evicted",'
+         ' "message": "The node was low on resource: ephemeral-storage.", "lastTimestamp": "2026-03-03T04:05:06Z", "count": 2}')
+POD = ('{"kind": "Pod", "metadata": {"name": "trainer-7"}, "spec": {"nodeName": "node07"}, "status": {"phase": "Failed",'
+       ' "reason": "Evicted", "containerStatuses": [{"name": "worker", "lastState": {"terminated": {"exitCode": 137,'
+       ' "reason": "OOMKilled", "finishedAt": "2026-03-03T04:05:06Z"}}}]}}')
+KUBECTL = """\
+Name:             trainer-7
+Namespace:        ml
+Node:             node07/10.0.0.3
+Status:           Failed
+Reason:           Evicted
+Containers:
+  worker:
+    Last State:     Terminated
+      Reason:       OOMKilled
+      Exit Code:    137
+      Finished:     Tue, 03 Mar 2026 04:05:06 +0000
+Conditions:
+  Type              Status
+  MemoryPressure    True
+Events:
+  Type     Reason            Age                From               Message
+  ----     ------            ----               ----               -------
+  Warning  FailedScheduling  87s (x3 over 5m)   default-scheduler  0/4 nodes are available: 4 Insufficient nvidia.com/gpu.
+"""
+EVENTS = """\
+LAST SEEN   TYPE      REASON      OBJECT          MESSAGE
+2m3s        Warning   OOMKilling  node/node07     Memory cgroup out of memory: Killed process 4711 (python)
+"""
+STACKS = """\
+Process 4711: python train.py
+Python v3.11.7 (/usr/bin/python3.11)
+
+Thread 4711 (idle): "MainThread"
+    wait (threading.py:331)
+    _try_get_data (torch/utils/data/dataloader.py:1131)
+    all_reduce (torch/distributed/distributed_c10d.py:2806)
+    <module> (train.py:9)
+"""
+FAULTHANDLER = """\
+Fatal Python error: Segmentation fault
+
+Current thread 0x00007f1234567890 (most recent call first):
+  File "torch/distributed/distributed_c10d.py", line 2806 in all_reduce
+  File "train.py", line 9 in <module>
+"""
+GDB = """\
+Thread 1 (Thread 0x7f12 (LWP 4711) "python"):
+#0  0x00007f12 in syscall () from /lib/libc.so.6
+#1  0x00007f13 in ncclAllReduce () from libnccl.so.2
+#2  0x00007f14 in main ()
+"""
+KSTACK = "[<0>] rpc_wait_bit_killable+0x1e/0xb0 [sunrpc]\n[<0>] nfs_wait_bit_killable+0x1e/0x90 [nfs]\n[<0>] do_syscall_64+0x59/0x90\n"
+ELASTIC = ('{"message": {"message": "RuntimeError: CUDA error: device-side assert triggered", "extraInfo": {"py_callstack":'
+           ' "Traceback (most recent call last):\\n  File \\"train.py\\", line 9\\n", "timestamp": "1773455000"}}}')
+
+
+def structured():
+    first = [("smi", 0, SMI), ("smi-twice", 0, SMI + SMI), ("event", 1, EVENT), ("events-by-line", 1, EVENT + "\n" + EVENT + "\n"),
+             ("pod", 1, POD), ("list", 1, '{"kind": "List", "items": [%s, %s]}' % (EVENT, POD)), ("describe", 2, KUBECTL),
+             ("events-table", 2, EVENTS), ("py-spy", 3, STACKS), ("faulthandler", 3, FAULTHANDLER), ("gdb", 3, GDB),
+             ("kernel-stack", 3, KSTACK), ("all-stacks", 3, STACKS + FAULTHANDLER + GDB + KSTACK), ("elastic", 4, ELASTIC),
+             ("elastic-short", 4, '{"message": "SignalException: Process 4711 got signal: 15"}')]
+    for name, reader, text in first:
+        put("structured", name, bytes([reader]) + text.encode())
+
+
+# ---------------------------------------------------------------- analyze
+
+def several(files):
+    return b"".join(b"=== " + n.encode() + b"\n" + (d if isinstance(d, bytes) else d.encode()).rstrip(b"\n") + b"\n"
+                    for n, d in files.items()).rstrip(b"\n")
+
+
+NCCL = """\
+node07:4711:4799 [3] NCCL INFO ncclCommInitRank comm 0x5581 rank 3 nranks 8 cudaDev 3 nvmlDev 3 busId 9b000 commId 0x1a - Init COMPLETE
+[rank3]:[E611 08:12:44.123456789 ProcessGroupNCCL.cpp:616] [Rank 3] Watchdog caught collective operation timeout: \
+WorkNCCL(SeqNum=3, OpType=ALLREDUCE, NumelIn=4096, NumelOut=4096, Timeout(ms)=600000) ran for 600031 milliseconds before timing out.
+"""
+DMESG = """\
+2026-06-11T08:02:44.123456+00:00 node07 kernel: NVRM: Xid (PCI:0000:9b:00): 79, pid=4711, name=python, GPU has fallen off the bus.
+2026-06-11T08:02:45.123456+00:00 node07 kernel: Out of memory: Killed process 4711 (python) total-vm:1kB, anon-rss:1kB, file-rss:0kB
+"""
+MANIFEST = '{"schema": "tachograph.bundle/1", "host": "node07", "time": "2026-06-11T08:20:00Z"}'
+
+
+def analyses():
+    for fault in ("not_entered", "not_entered_world", "stuck", "gpu_stalled", "order_deadlock", "dtype", "op", "extra", "none",
+                  "straggler", "in_flight", "size", "two_not_entered", "stalled_and_stopped"):
+        shape = ("--ranks", "4", "--steps", "1", "--ring", "4", "--fault", fault, "--version", "2.4")
+        try:
+            dumps = flight(*shape, "--style", "json", "--topology", "flat")
+        except subprocess.CalledProcessError:
+            dumps = flight(*shape[:1], "8", *shape[2:], "--style", "json")
+        put("analyze", "dumps-" + fault, several(dumps))
+    dumps = flight(*SMALL, "--fault", "not_entered_world", "--style", "py4")
+    put("analyze", "incident", several({"manifest.json": MANIFEST, **dumps, "logs/rank_3.log": NCCL, "dmesg-node07.log": DMESG,
+                                        "torchrun.log": TORCHRUN, "nvidia-smi.node07.xml": SMI, "stacks.txt": STACKS}))
+    put("analyze", "cluster", several({"describe-pod.txt": KUBECTL, "events.json": EVENT, "error.json": ELASTIC,
+                                       "rank_3.log": NCCL + NCCL.replace("ank3", "ank5").replace("ank 3", "ank 5")}))
+    put("analyze", "logs", several({"rank_%d.log" % r: "[rank%d]: Traceback (most recent call last):\n[rank%d]: ValueError: %d\n" %
+                                    (r, r, r // 2) for r in range(4)}))
+    put("analyze", "one-dump", flight(*SMALL)["nccl_trace_rank_1"])
+    put("analyze", "one-log", NCCL + DMESG + TORCHRUN)
+    put("analyze", "one-smi", SMI)
+    put("analyze", "bundle.tar.gz", gzip.compress(tar(tarfile.USTAR_FORMAT, [
+        ("manifest.json", MANIFEST.encode(), tarfile.REGTYPE), ("rank_3.log", NCCL.encode(), tarfile.REGTYPE),
+        ("dmesg.log.gz", gzip.compress(DMESG.encode(), mtime=0), tarfile.REGTYPE)]), mtime=0))
+    for name, sigs in signatures():
+        lines = [s["match"][0] for s in sigs if s.get("match")]
+        put("analyze", "log-" + name, several({"rank_%d.log" % (i // 8): "\n".join(lines[i:i + 8]) for i in range(0, len(lines), 8)}))
+
+
+# ---------------------------------------------------------------- dictionaries
+
+def dictionary(name, words):
+    def quoted(w):
+        return "".join(chr(c) if 32 <= c < 127 and c not in b'"\\' else "\\x%02x" % c for c in w)
+    with open(os.path.join(HERE, name + ".dict"), "w") as f:
+        f.write("# made by make_seeds.py\n")
+        for w in sorted({w.encode() if isinstance(w, str) else w for w in words}):
+            if 0 < len(w) <= 128:
+                f.write('"%s"\n' % quoted(w))
+
+
+def main():
+    shutil.rmtree(SEEDS, ignore_errors=True)
+    pickles()
+    bundles()
+    logs()
+    structured()
+    analyses()
+    literals = [w for _, sigs in signatures() for s in sigs for w in s["literal"]]
+    dictionary("log", literals + PREFIXES[1:] + ["loss: ", "loss=nan", "  exitcode  : -9 (pid: 4711)\n", "  rank      : 5 (local_rank: 5)\n"])
+    dictionary("analyze", ["=== rank_1.log\n", "=== nccl_trace_rank_1\n", "=== dmesg-node07.log\n", "=== nvidia-smi.xml\n",
+                           "=== manifest.json\n", "\n=== ", *PREFIXES[1:], "Xid (PCI:0000:9b:00): 79,", "Out of memory: Killed process ",
+                           "Watchdog caught collective operation timeout", "NCCL INFO ", "rank 3 nranks 8 ", "busId 9b000", '"entries":[',
+                           '"collective_seq_id":', '"process_group":["0","default_pg"]', '"state":"scheduled"', '"state":"completed"',
+                           '"profiling_name":"nccl:all_reduce"', '"is_p2p":true', '"pg_config":{', '"pg_status":{', '"ranks":"[0, 1, 2, 3]"'])
+
+
+main()
