@@ -547,9 +547,19 @@ static void apply_status(struct folder *f)
 
 /* ---- one dump ---- */
 
+/* Without a completed entry the dump was asked for active ones only: then none is lost. */
+static bool any_completed(const struct flight_dump *d)
+{
+	for (size_t i = 0; i < d->n_entries; i++)
+		if (d->entries[i].state == FLIGHT_COMPLETED)
+			return true;
+	return false;
+}
+
 static void fold_entries(struct folder *f)
 {
 	size_t p2p_from = f->c->n_p2p;
+	bool lost = !f->d->whole || (f->wrapped && any_completed(f->d));
 
 	for (size_t i = 0; i < f->d->n_entries; i++)
 		local_of(f, &f->d->entries[i]);
@@ -578,7 +588,7 @@ static void fold_entries(struct folder *f)
 		if (!l->rg.has_p2p && l->status_completed > l->rg.completed)
 			l->rg.completed = l->status_completed;
 		/* the counters know of work whose entry the ring, or a cut file, has lost */
-		if (!l->rg.has_p2p && !l->rg.pending.set && l->status_enqueued > l->rg.completed)
+		if (lost && !l->rg.has_p2p && !l->rg.pending.set && l->status_enqueued > l->rg.completed)
 			l->rg.pending = (struct coll_pending){ .set = true, .seq = l->rg.completed + 1,
 							       .order = f->wrapped ? 0 : UINT64_MAX };
 	}

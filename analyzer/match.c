@@ -305,11 +305,11 @@ static void match_one(struct engine *e, const struct pattern *p)
 	d->unknown = !known;
 	for (size_t f = 0; f < d->n_first; f++)
 		take_premises(e, d, &e->s->obs[d->f.observations.v[f]]);
+	take_beside(e, d, p->corroboration, p->n_corroboration, &any);
+	take_beside(e, d, p->promote, p->n_promote, &d->promoted);
 	/* the premise that should name the culprit knows no scope: the others may */
 	for (size_t i = 0; !d->f.n_culprits && i < d->f.observations.n; i++)
 		add_culprit(e, d, e->s->obs[d->f.observations.v[i]].scope);
-	take_beside(e, d, p->corroboration, p->n_corroboration, &any);
-	take_beside(e, d, p->promote, p->n_promote, &d->promoted);
 	if (d->promoted)
 		d->f.role = ROLE_CAUSE;
 	e->n++;

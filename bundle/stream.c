@@ -17,6 +17,7 @@
 #define RATIO_MAX 1000
 #define MEMBERS_MAX 1000000
 #define WINDOW_LOG_MAX 27		/* 128 MiB: what zstd itself takes without being asked */
+#define BLOCK_HEADER 3			/* of a zstd block */
 
 enum wrapping { PLAIN, GZIP, ZSTD };
 
@@ -33,6 +34,7 @@ struct stream {
 	uint8_t *in;
 	size_t in_len, in_pos;
 	bool in_frame;			/* a frame is open: the end of the input cuts it */
+	size_t zstd_next;		/* input that the decoder wants next; 0: it has output left */
 	struct error late;		/* damage met behind bytes that were still good */
 	uint64_t read, out;
 	/* decoded bytes looked at before anybody asked for them */
@@ -40,6 +42,11 @@ struct stream {
 	size_t peek_len, peek_pos;
 	uint8_t *block;
 	struct archive *ar;		/* a tar; NULL: the decoded bytes are the one member */
+	const uint8_t *piece;		/* of the open member, where libarchive has it */
+	size_t piece_len;
+	uint64_t piece_at, at;		/* its place in the member, and how far that was read */
+	uint64_t given;			/* bytes of all members */
+	struct error member_late;	/* as `late` */
 	bool begun;
 	uint64_t members, skipped;
 };
@@ -53,21 +60,24 @@ static ssize_t raw_read(struct stream *s, void *buf, size_t size)
 		n = s->len - s->pos < size ? s->len - s->pos : size;
 		memcpy(buf, s->data + s->pos, n);
 		s->pos += n;
+		s->read += n;
 		return (ssize_t)n;
 	}
 	if (s->head_pos < s->head_len) {
 		n = s->head_len - s->head_pos < size ? s->head_len - s->head_pos : size;
 		memcpy(buf, s->head + s->head_pos, n);
 		s->head_pos += n;
+		s->read += n;
 		return (ssize_t)n;
 	}
 	do
 		got = read(s->fd, buf, size);
 	while (got < 0 && errno == EINTR);
+	s->read += got > 0 ? (uint64_t)got : 0;
 	return got;
 }
 
-/* Compressed bytes that the decoder has taken. */
+/* Bytes of the input that were used. */
 static uint64_t consumed(const struct stream *s) { return s->read - (s->in_len - s->in_pos); }
 
 /* More compressed bytes into s->in; 0 at the end of the input. */
@@ -79,12 +89,11 @@ static ssize_t refill(struct stream *s, struct error *err)
 		return error_sys(err, "cannot read");
 	s->in_pos = 0;
 	s->in_len = (size_t)n;
-	s->read += (uint64_t)n;
 	return n;
 }
 
-/* One step of inflate: bytes made, or -1. */
-static ssize_t step_gzip(struct stream *s, uint8_t *buf, size_t size, struct error *err)
+/* One step of inflate: bytes made, which are good even when it fails. */
+static size_t step_gzip(struct stream *s, uint8_t *buf, size_t size, struct error *err)
 {
 	int rc;
 
@@ -93,29 +102,37 @@ static ssize_t step_gzip(struct stream *s, uint8_t *buf, size_t size, struct err
 	s->gz.next_out = buf;
 	s->gz.avail_out = (unsigned)size;
 	if (!s->in_frame && inflateReset(&s->gz) != Z_OK)	/* gzip files may follow each other */
-		return error_set(err, ERR_NOMEM, "no memory");
+		return error_set(err, ERR_NOMEM, "no memory"), 0;
 	s->in_frame = true;
 	rc = inflate(&s->gz, Z_NO_FLUSH);
 	s->in_pos = s->in_len - s->gz.avail_in;
 	if (rc == Z_STREAM_END)
 		s->in_frame = false;
 	else if (rc != Z_OK && rc != Z_BUF_ERROR)
-		return error_at(err, ERR_FORMAT, consumed(s), "damaged gzip data");
-	return (ssize_t)(size - s->gz.avail_out);
+		error_at(err, ERR_FORMAT, consumed(s), "damaged gzip data");
+	return size - s->gz.avail_out;
 }
 
-static ssize_t step_zstd(struct stream *s, uint8_t *buf, size_t size, struct error *err)
+/*
+ * The same for zstd, which forgets what it made in the call that fails.  So it gets
+ * one block at a time, without the header of the next (which it wants as well), and
+ * nothing while it has output left: then a call that makes bytes cannot fail.
+ */
+static size_t step_zstd(struct stream *s, uint8_t *buf, size_t size, struct error *err)
 {
-	ZSTD_inBuffer in = { s->in, s->in_len, s->in_pos };
+	size_t left = s->in_len - s->in_pos;
+	size_t most = s->zstd_next > BLOCK_HEADER ? s->zstd_next - BLOCK_HEADER : s->zstd_next;
+	ZSTD_inBuffer in = { s->in, s->in_pos + (most < left ? most : left), s->in_pos };
 	ZSTD_outBuffer out = { buf, size, 0 };
 	size_t rc = ZSTD_decompressStream(s->zstd, &out, &in);
 
 	s->in_pos = in.pos;
 	if (ZSTD_isError(rc))
 		return error_at(err, ERR_FORMAT, consumed(s), "damaged zstd data: %s",
-				ZSTD_getErrorName(rc));
+				ZSTD_getErrorName(rc)), 0;
 	s->in_frame = rc != 0;
-	return (ssize_t)out.pos;
+	s->zstd_next = rc == 0 ? 1 : out.pos == size ? 0 : rc;
+	return out.pos;
 }
 
 /* Decoded bytes; what was good before damage is handed out first. */
@@ -129,16 +146,18 @@ static ssize_t decode(struct stream *s, uint8_t *buf, size_t size, struct error 
 		return got < 0 ? error_sys(err, "cannot read") : got;
 	}
 	while (n < size && !s->late.code) {
-		ssize_t got = s->in_pos == s->in_len ? refill(s, &s->late) : 1;
+		bool hungry = s->in_pos == s->in_len && s->zstd_next;
+		ssize_t got = hungry ? refill(s, &s->late) : 1;
+		size_t made;
 
 		if (got == 0 && s->in_frame)
 			error_at(&s->late, ERR_FORMAT, s->read, "the compressed data is cut");
 		if (got <= 0)
 			break;
-		got = s->wrapping == GZIP ? step_gzip(s, buf + n, size - n, &s->late) :
-		      step_zstd(s, buf + n, size - n, &s->late);
-		n += got > 0 ? (size_t)got : 0;
-		s->out += got > 0 ? (uint64_t)got : 0;
+		made = s->wrapping == GZIP ? step_gzip(s, buf + n, size - n, &s->late) :
+		       step_zstd(s, buf + n, size - n, &s->late);
+		n += made;
+		s->out += made;
 		if (s->out > RATIO_FREE && s->out / RATIO_MAX > consumed(s))
 			error_at(&s->late, ERR_LIMIT, consumed(s), "expands more than %d to 1", RATIO_MAX);
 	}
@@ -191,6 +210,7 @@ bool stream_wrapped(const void *head, size_t len) { return wrapping_of(head, len
 static int open_decoder(struct stream *s, struct error *err)
 {
 	s->in = malloc(BLOCK_BYTES);
+	s->zstd_next = 1;
 	if (s->wrapping == GZIP && inflateInit2(&s->gz, 31) != Z_OK)
 		s->wrapping = PLAIN;
 	if (s->wrapping == ZSTD) {
@@ -289,6 +309,9 @@ int stream_next(struct stream *s, const char **name_ret, struct error *err)
 	int r;
 
 	*name_ret = NULL;
+	s->piece_len = 0;
+	s->at = 0;
+	s->member_late = (struct error){ 0 };
 	if (!s->ar)
 		return s->begun ? 0 : (s->begun = true, 1);
 	for (;;) {
@@ -307,17 +330,66 @@ int stream_next(struct stream *s, const char **name_ret, struct error *err)
 	}
 }
 
-ssize_t stream_read(struct stream *s, void *buf, size_t size, struct error *err)
+/* The next piece of the open member; 0: no more. */
+static int next_piece(struct stream *s, struct error *err)
 {
-	la_ssize_t n;
+	const void *piece = NULL;
+	size_t len = 0;
+	la_int64_t at = 0;
+	int r = archive_read_data_block(s->ar, &piece, &len, &at);
 
-	if (!s->ar)
-		return unwrap(s, buf, size, err);
-	n = archive_read_data(s->ar, buf, size);
-	if (n < 0)
+	if (r == ARCHIVE_EOF)
+		return 0;
+	if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
 		return error_set(err, ERR_FORMAT, "%s",
 				 archive_error_string(s->ar) ? archive_error_string(s->ar) : "damaged");
-	return n;
+	if (at < 0 || (uint64_t)at < s->at)
+		return error_set(err, ERR_FORMAT, "the pieces of a sparse member overlap");
+	s->piece = piece;
+	s->piece_len = len;
+	s->piece_at = (uint64_t)at;
+	return 1;
+}
+
+/*
+ * Not archive_read_data(): that forgets what stands before damage, and fills the
+ * holes of a sparse member, which cost no input, without end.
+ */
+static ssize_t read_tar(struct stream *s, uint8_t *buf, size_t size, struct error *err)
+{
+	size_t n = 0;
+
+	while (n < size && !s->member_late.code) {
+		uint64_t hole, k;
+
+		if (s->piece_len == 0 && next_piece(s, &s->member_late) <= 0)
+			break;
+		hole = s->piece_at - s->at;
+		k = hole ? hole : s->piece_len;
+		k = k < size - n ? k : size - n;
+		if (hole) {
+			memset(buf + n, 0, k);
+		} else {
+			memcpy(buf + n, s->piece, k);
+			s->piece += k;
+			s->piece_len -= k;
+			s->piece_at += k;
+		}
+		s->at += k;
+		s->given += k;
+		n += k;
+		if (s->given > RATIO_FREE && s->given / RATIO_MAX > consumed(s))
+			error_at(&s->member_late, ERR_LIMIT, consumed(s), "expands more than %d to 1", RATIO_MAX);
+	}
+	if (n || !s->member_late.code)
+		return (ssize_t)n;
+	*err = s->member_late;
+	return -1;
+}
+
+ssize_t stream_read(struct stream *s, void *buf, size_t size, struct error *err)
+{
+	return s->ar ? read_tar(s, buf, size, err) : unwrap(s, buf, size, err);
 }
 
 bool stream_is_archive(const struct stream *s) { return s->ar != NULL; }

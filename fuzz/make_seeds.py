@@ -85,6 +85,17 @@ def tar(fmt, members):
     return out.getvalue().rstrip(b"\0") + b"\0" * (1024 + 511)
 
 
+def sparse():
+    """A member of 1 TiB that is all hole but for its last bytes."""
+    header = bytearray(tar(tarfile.GNU_FORMAT, [("rank_3.log", LOG, tarfile.REGTYPE)])[:512])
+    header[156:157] = b"S"
+    header[386:410] = b"%011o\0%011o\0" % (2**32, len(LOG))
+    header[483:495] = b"\x80" + (2**40).to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:155] = b"%06o\0" % sum(header)
+    return bytes(header) + LOG.ljust(512, b"\0") + b"\0" * 1024
+
+
 def zstd(data, *args):
     return subprocess.run(["zstd", "-q", "-c", *args], input=data, stdout=subprocess.PIPE, check=True).stdout
 
@@ -112,6 +123,8 @@ def bundles():
     put("bundle", "nested", tar(tarfile.USTAR_FORMAT, [("rank_3.log.gz", gzip.compress(LOG, mtime=0), file)]))
     put("bundle", "odd-names", tar(tarfile.USTAR_FORMAT, [("../../etc/passwd", LOG, file), ("/abs", LOG, file),
                                                            ("\x1b[31m", b"x", file)]))
+    put("bundle", "sparse", sparse())
+    put("bundle", "ustar-cut-in-member", tar(tarfile.USTAR_FORMAT, [("rank_3.log", LOG * 9, file)])[:1100])
     put("bundle", "zeros.gz", gzip.compress(b"\0" * 200000, mtime=0))
 
 

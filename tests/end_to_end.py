@@ -6,8 +6,8 @@ usage: end_to_end.py TANALYZE SOURCE_DIR [WORD...]     only checks whose name co
 FULL=1: every corpus case, 5 GB lines, 100,000 files.  SLOW=N: N times the time and memory (sanitizer builds).
 Closes with "N passed, N failed, N skipped"; exit 1 when something failed.
 """
-import collections, concurrent.futures, contextlib, gzip, hashlib, html.parser, io, json, os, pickle, random, resource, shutil
-import socket, subprocess, sys, tarfile, tempfile, threading, time
+import collections, concurrent.futures, contextlib, gzip, hashlib, html.parser, io, json, os, pickle, random, resource
+import shutil, socket, subprocess, sys, tarfile, tempfile, threading, time
 
 FULL = os.environ.get("FULL") == "1"
 SLOW = float(os.environ.get("SLOW", "0"))
@@ -176,6 +176,523 @@ def beside(p, bad, states=("ok", "damaged", "unread", "ignored"), named=None, **
         want(i["state"] in states, "%s is %s" % (i["path"], told([i])))
         want(i["state"] not in ("damaged", "unread") or i["damaged"], "%s is %s without a reason" % (i["path"], i["state"]))
     return "exit %d, %s, %.1f s, %.0f MiB" % (run.rc, told(entries), run2.seconds, run2.mib)
+
+
+# ---- the command line ----
+
+OOM = "[rank3]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 1.2 GiB is free.\n"
+
+
+def refused(p, *args, also=()):
+    """Exit 2, nothing on stdout, what is wrong in the first line of stderr."""
+    run = p.run(*args)
+    want(run.rc == 2, "exit %d, not 2: %s" % (run.rc, " ".join(args)))
+    want(not run.out, "stdout holds something: %s" % " ".join(args))
+    lines = run.err.splitlines()
+    want(lines and len(lines) <= 2 and "tanalyze" in lines[0], "stderr: %r" % run.err[:300])
+    for word in also:
+        want(word in lines[0], "the message does not name %r: %s" % (word, lines[0]))
+    return lines[0]
+
+
+@check("usage: no input, unknown options, missing values")
+def _(p):
+    seen = refused(p, also=("no input",))
+    p.write("x.log", "x\n")
+    refused(p, "--nonsense", "x.log", also=("nonsense",))
+    refused(p, "-x", "x.log")
+    for option in ("--patterns", "--job", "--since", "--until", "--tz", "--time-limit", "--jobs", "--explain"):
+        refused(p, "x.log", option, also=(option,))
+    refused(p, "--digest=7", "x.log")
+    refused(p, "replay")
+    refused(p, "verify")
+    refused(p, "verify", "x.json")
+    return seen
+
+
+@check("usage: bad values")
+def _(p):
+    p.write("x.log", "x\n")
+    n = 0
+    for option, values in {"--since": ("yesterday", "", "2026-13-01T00:00:00Z", "2026-01-01T25:00:00Z", "2026-01-01T00:00:00Zjunk", "5"),
+                           "--until": ("tomorrow", "", "2026-02-30"), "--tz": ("CET", "", "02:00", "+2", "+15:00", "+02:60", "+02:00x", "+-2:00"),
+                           "--time-limit": ("0", "-1", "", "x", "1s", "99999999999999999999"), "--jobs": ("0", "-1", "", "65", "many", "1.5")}.items():
+        for value in values:
+            refused(p, option, value, "x.log", also=(option,))
+            n += 1
+    return "%d values refused; %s" % (n, refused(p, "--tz", "CET", "x.log"))
+
+
+@check("usage: an output never replaces an input")
+def _(p):
+    inside = json.dumps({"kind": "List", "items": []})
+    for name in ("in/events.json", "in/rank_0.txt", "in/page.html"):
+        p.write(name, inside)
+    for option, name in (("--json", "in/events.json"), ("--text", "in/rank_0.txt"), ("--html", "in/page.html")):
+        refused(p, name, option, name, also=(name,))
+        refused(p, name, option, "./" + name)
+        os.link(p.path(name), p.path("link" + name[2:].replace("/", "-")))
+        refused(p, name, option, "link" + name[2:].replace("/", "-"))
+        with open(p.path(name)) as f:
+            want(f.read() == inside, "%s was changed" % name)
+    want(p.run("in", "--html", ok=(0, 3)).rc in (0, 3) and os.path.exists(p.path("in.html")), "no in.html beside in/")
+    for option, name in (("--json", "in/events.json"), ("--text", "in/rank_0.txt"), ("--html", "in/page.html")):
+        run = p.run("in", option, name)
+        with open(p.path(name)) as f:
+            want(f.read() == inside, "%s %s replaced a file of the input directory (exit %d)" % (option, name, run.rc))
+    return "refused"
+
+
+@check("usage: two reports to one place")
+def _(p):
+    p.write("x.log", OOM)
+    seen = refused(p, "--json", "-", "--html", "-", "x.log")
+    refused(p, "--json", "-", "--text", "-", "x.log")
+    refused(p, "-", "--json", "--html")
+    run = p.run("--json", "same.json", "--text", "same.json", "x.log")
+    want(run.rc == 2, "--json and --text to one file: exit %d, and the file holds only one of them" % run.rc)
+    return seen
+
+
+@check("usage: output that cannot be written")
+def _(p):
+    p.write("x.log", OOM)
+    run = p.run("--json", "no/such/folder.json", "x.log")
+    want(run.rc in (1, 2) and "no/such/folder.json" in run.err and len(run.err.splitlines()) == 1, "exit %d, %r" % (run.rc, run.err))
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "wb") as full:
+            for args in (("--json", "-", "x.log"), ("x.log",), ("--html", "-", "x.log")):
+                child = subprocess.run([Place.tanalyze, *args], stdout=full, stderr=subprocess.PIPE, cwd=p.folder, timeout=60)
+                want(child.returncode == 1 and b"cannot write" in child.stderr, "%s > /dev/full: exit %d, %r" % (" ".join(args), child.returncode, child.stderr))
+    return run.err.strip()
+
+
+@check("usage: a reader that goes away")
+def _(p):
+    p.write("x.log", OOM)
+    for args in (["x.log"], ["--json", "-", "x.log"], ["--list-patterns"]):
+        child = subprocess.Popen([Place.tanalyze, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=p.folder)
+        child.stdout.close()
+        err = child.stderr.read()
+        rc = child.wait(60)
+        child.stderr.close()
+        want(rc in (0, 1, -13) and b"Sanitizer" not in err, "exit %d: %r" % (rc, err[:200]))
+    return "no hang"
+
+
+@check("usage: --help, --version, --list-patterns, --explain")
+def _(p):
+    with contextlib.ExitStack():
+        shown = p.run("--help", ok=(0,)).out.decode()
+    for option in ("--html", "--json", "--text", "--patterns", "--job", "--since", "--until", "--tz", "--time-limit", "--jobs", "--digest", "--exit-code",
+                   "--explain", "--list-patterns", "replay", "verify"):
+        want(option in shown, "--help does not mention %s" % option)
+    want(all(len(line) <= 100 for line in shown.splitlines()), "--help has a line of more than 100 columns")
+    want(p.run("--version", ok=(0,)).out.startswith(b"tanalyze "), "--version")
+    want(p.run("-h", ok=(0,)).out.decode() == shown, "-h differs from --help")
+    names = [line.split()[0] for line in p.run("--list-patterns", ok=(0,)).out.decode().splitlines() if line.strip()]
+    for name in names:
+        out = p.run("--explain", name, ok=(0,)).out.decode()
+        want(name in out, "--explain %s does not name it" % name)
+    want(len(names) > 50 and names == sorted(names), "%d patterns, sorted: %s" % (len(names), names == sorted(names)))
+    seen = refused(p, "--explain", "no_such_pattern", also=("no_such_pattern",))
+    return "%d patterns; %s" % (len(names), seen)
+
+
+@check("usage: --patterns")
+def _(p):
+    p.write("x.log", "site: the cooling water of row 7 stopped\n")
+    p.write("good/signatures/a.json", json.dumps({"signatures": [{"id": "site.water", "kind": "x.water_stopped", "class": "application", "literal": "cooling water",
+            "regex": "cooling water of row (?<object>\\d+) stopped", "match": ["the cooling water of row 7 stopped"], "no_match": ["cooling water"]}]}))
+    for name, text in {"bad1/signatures/a.json": "{", "bad2/signatures/a.json": '{"signatures": [{"id": "x"}]}', "bad3/signatures/a.json":
+                       '{"signatures": [{"id": "s.x", "kind": "x.y", "class": "application", "literal": "x", "regex": "x(", "match": ["x"], "no_match": ["y"]}]}'}.items():
+        p.write(name, text)
+        run = p.run("--patterns", name.split("/")[0], "x.log")
+        want(run.rc in (1, 2) and name.split("/")[0] in run.err and len(run.err.splitlines()) <= 2, "%s: exit %d, %r" % (name, run.rc, run.err))
+    gone = p.run("--patterns", "nowhere", "x.log")
+    want(gone.rc in (1, 2) and "nowhere" in gone.err, "a folder that is not there: exit %d, %r" % (gone.rc, gone.err))
+    good = p.run("--patterns", "good", "x.log")
+    want(good.rc == 0, "a good folder: exit %d, %s" % (good.rc, good.err))
+    return run.err.strip()
+
+
+@check("exit statuses 0, 2, 3, 4, 10, 11")
+def _(p):
+    p.case(INCIDENT, "cause")
+    p.write("healthy.log", "step 1\nstep 2\n")
+    p.write("empty/x.log", b"")
+    p.write("open/torchrun.log", "E0101 10:00:00.000000 4242 torch/distributed/elastic/multiprocessing/api.py:874] failed (exitcode: -9) local_rank: 3 (pid: 4711) of "
+            "binary: /usr/bin/python3\n")
+    p.write("cut/x.log.gz", gzip.compress(random.Random(1).randbytes(50000).hex().encode())[:20000])
+    got = {}
+    for name, args, rc in (("0", ["healthy.log"], 0), ("0, cause", ["cause"], 0), ("2", [], 2), ("3", ["empty"], 3), ("4", ["cut", "healthy.log"], 4),
+                           ("10", ["--exit-code", "cause"], 10), ("10 over 4", ["--exit-code", "cause", "cut"], 10), ("0 with --exit-code", ["--exit-code", "healthy.log"], 0),
+                           ("11", ["--exit-code", "open"], 11), ("11 over 4", ["open", "cut", "--exit-code"], 11), ("3 with --exit-code", ["--exit-code", "empty"], 3)):
+        got[name] = p.run(*args).rc
+        want(got[name] == rc, "%s: exit %d" % (name, got[name]))
+    for args in (["empty"], ["nowhere"]):
+        run = p.run("--json", "three.json", *args)
+        want(run.rc == 3 and run.out and os.path.getsize(p.path("three.json")) > 100, "exit %d: no report" % run.rc)
+    return "as documented"
+
+
+@check("output options: order, names, stdout")
+def _(p):
+    p.write("x.log", OOM)
+    p.case(INCIDENT, "host.d/input")
+    want(p.run("x.log", "--json", "a.json").rc == 0 and os.path.exists(p.path("a.json")), "an option after the input is not taken")
+    with open(p.path("a.json")) as f:
+        want(json.load(f)["schema"] == "tachograph.report/1", "schema")
+    p.run("--html", "x.log", ok=(0,))
+    want(os.path.exists(p.path("x.log.html")), "--html before an input: %s" % os.listdir(p.folder))
+    p.run("host.d/input/", "--html", "--json", "--text", ok=(0,))
+    want(all(os.path.exists(p.path("host.d/input" + e)) for e in (".html", ".json", ".txt")), "beside a folder: %s" % os.listdir(p.path("host.d")))
+    bundle = p.write("b/run.tar.zst", zstd(tar_of(list(good_members(p)))))
+    p.run(bundle, "--html", ok=(0,))
+    want(os.path.exists(p.path("b/run.html")), "--html beside the bundle: %s" % os.listdir(p.path("b")))
+    out = p.run("--json", "-", "--html", "h.html", "x.log", ok=(0,)).out
+    want(json.loads(out)["schema"], "--json - is not only JSON")
+    html = p.run("x.log", "--html", "-", ok=(0,)).out
+    want(html.lstrip().lower().startswith(b"<!doctype html") and html.rstrip().endswith(b"</html>"), "--html - is not only HTML")
+    want(not p.run("x.log", "--text", "t.txt", ok=(0,)).out and os.path.getsize(p.path("t.txt")) > 100, "--text FILE leaves something on stdout")
+    want(p.run("x.log", ok=(0,)).out == open(p.path("t.txt"), "rb").read(), "--text FILE differs from the terminal's text")
+    want(p.run("x.log", "--json", "-", "--text", "t2.txt", ok=(0,)).out[:1] == b"{", "--json - with --text FILE")
+    want(p.run("--", "x.log", ok=(0,)).out, "--")
+    return "as documented"
+
+
+@check("standard input")
+def _(p):
+    a, _ = p.report("-", feed=[OOM.encode()])
+    want(verdict(a)[1] == "cuda_oom" and a["inputs"][0]["path"] == "-", said(verdict(a)))
+    bundle = zstd(tar_of(list(good_members(p))))
+    b, _ = p.report("-", feed=[bundle[i:i + 7] for i in range(0, len(bundle), 7)])
+    want(verdict(b)[:2] == incident(p)[:2], "a bundle on stdin: %s" % said(verdict(b)))
+    p.run("-", "--html", feed=[OOM.encode()], ok=(0,))
+    twice, run = p.report("-", "-", feed=[OOM.encode()])
+    return "%s, bundle %s; twice: exit %d %s" % (said(verdict(a)), said(verdict(b)), run.rc, told(twice["inputs"]))
+
+
+@check("--since, --until, --tz, --job")
+def _(p):
+    p.write("x.log", "2026-03-01T10:00:00Z [rank0]: step\n2026-03-01T11:00:00Z " + OOM + "2026-03-01T12:00:00Z [rank0]: step\n")
+    whole = verdict(p.report("x.log")[0])
+    want(whole[1] == "cuda_oom", said(whole))
+    for args, found in ((["--since", "2026-03-01T11:30:00Z"], False), (["--until", "2026-03-01T10:30:00Z"], False), (["--since", "2026-03-01T10:30:00Z"], True),
+                        (["--until", "2026-03-01T11:30:00Z", "--since", "2026-03-01T10:59:00Z"], True), (["--since", "2026-03-01T12:30:00+01:00"], False),
+                        (["--since", "2026-03-01T11:30:00+01:00"], True), (["--since", "2026-03-01T11:00:00Z", "--until", "2026-03-01T11:00:00Z"], True)):
+        v = verdict(p.report("x.log", *args)[0])
+        want((v[1] == "cuda_oom") == found, "%s: %s" % (" ".join(args), said(v)))
+    p.write("y.log", "2026-03-01 11:00:00,123 " + OOM)
+    for args, time_of in (([], None), (["--tz", "+02:00"], "2026-03-01T09:00:00.123000000Z"), (["--tz", "-05:30"], "2026-03-01T16:30:00.123000000Z"),
+                          (["--tz", "UTC"], "2026-03-01T11:00:00.123000000Z")):
+        seen = [o["time"] for o in p.report("y.log", *args)[0]["observations"] if o["kind"].startswith("cuda")][:1]
+        want(seen and (seen[0] == time_of if time_of else not (seen[0] or "").endswith("Z")), "%s: %s" % (" ".join(args) or "no --tz", seen))
+    v = verdict(p.report("--tz", "+02:00", "--since", "2026-03-01T09:30:00Z", "y.log")[0])
+    want(v[1] is None, "--tz with --since: %s" % said(v))
+    v = verdict(p.report("--since", "2026-03-01 11:30:00", "y.log")[0])
+    want(v[1] is None, "--since without a zone, lines without a zone: %s" % said(v))
+    v = verdict(p.report("--job", "99", "x.log")[0])
+    return "--job of a line without a job: %s" % said(v)
+
+
+def reports(p, *args):
+    p.run("--json", "r.json", "--html", "r.html", "--text", "r.txt", *args, ok=(0, 4))
+    out = []
+    for name in ("r.json", "r.html", "r.txt"):
+        with open(p.path(name), "rb") as f:
+            out.append(f.read())
+    return out
+
+
+@check("same input, same bytes")
+def _(p):
+    p.case(DEMO, "in/demo")
+    p.case("none/work-in-flight", "in/other")
+    first = reports(p, "in")
+    for args in (["in"], ["--jobs", "1", "in"], ["--jobs", "2", "in"], ["--jobs", "64", "in"], ["--digest", "in"]):
+        for name, a, b in zip(("JSON", "HTML", "text"), first, reports(p, *args)):
+            want(a == b, "the %s differs with %s" % (name, " ".join(args)))
+    stamps = [b"/tmp/", p.folder.encode()]
+    want(not any(s in r for r in first for s in stamps), "an absolute path is in a report")
+    return "%d + %d + %d bytes, 6 times" % tuple(map(len, first))
+
+
+@check("order of inputs changes no verdict")
+def _(p):
+    p.case(DEMO, "in")
+    files = [os.path.relpath(os.path.join(folder, n), p.folder) for folder, _, names in os.walk(p.path("in")) for n in names]
+    expected = verdict(p.report("in")[0])
+    dice = random.Random(4)
+    for order in (sorted(files), sorted(files, reverse=True), *(dice.sample(files, len(files)) for _ in range(4))):
+        v = verdict(p.report(*order)[0])
+        want(v == expected, "%s, not %s" % (said(v), said(expected)))
+    twice = verdict(p.report("in", "in")[0])
+    want(twice == expected, "the folder given twice: %s" % said(twice))
+    return said(expected)
+
+
+@check("HTML stands alone")
+def _(p):
+    p.case(DEMO, "in")
+    page = reports(p, "in")[1].decode()
+    want(len(page) < MIB, "%d bytes" % len(page))
+    parsed = Page(page)
+    want(not parsed.outside, "refers to %s" % parsed.outside[:3])
+    want("GPU" in parsed.text and "tern-02" in parsed.text, "the culprit is not on the page")
+    return "%d KiB, %d elements" % (len(page) >> 10, parsed.elements)
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.outside, self.scripts, self.handlers, self.pieces = 0, [], [], [], []
+        self.feed(page)
+        self.text = "".join(self.pieces)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements += 1
+        if tag in ("script", "iframe", "object", "embed", "base", "form", "img"):
+            self.scripts.append(tag)
+        for key, value in attributes:
+            value = (value or "").strip().lower()
+            if key.startswith("on") or value.startswith(("javascript:", "data:text")):
+                self.handlers.append((tag, key, value))
+            if key in ("src", "href", "action", "data") and not value.startswith(("#", "data:image")):
+                self.outside.append(value)
+            if "url(" in value:
+                self.outside.append(value)
+
+    def handle_data(self, data):
+        self.pieces.append(data)
+
+
+# ---- the JSON report ----
+
+
+def cases():
+    """Corpus cases, spread evenly when they are many."""
+    root = os.path.join(Place.source, "corpus")
+    every = sorted(os.path.relpath(folder, root) for folder, _, names in os.walk(root) if "expected.json" in names)
+    return every if FULL else every[::max(1, len(every) // 40)]
+
+
+@check("every report fits the JSON Schema")
+def _(p):
+    with open(os.path.join(Place.source, "reports", "report.schema.json")) as f:
+        schema = json.load(f)
+    try:
+        import jsonschema
+    except ImportError:
+        raise Skip("python3-jsonschema is not installed")
+    kind = jsonschema.validators.validator_for(schema)
+    kind.check_schema(schema)
+    judge = kind(schema)
+    unheard = collections.Counter()
+    n = 0
+    p.write("empty/x.log", b"")
+    for name in [*cases(), None]:
+        report, _ = p.report(os.path.join(Place.source, "corpus", name, "input") if name else "empty")
+        for error in judge.iter_errors(report):
+            raise Failure("%s: %s: %s" % (name, "/".join(map(str, error.absolute_path)), error.message[:200]))
+        undescribed(schema, schema, report, unheard, "")
+        n += 1
+    want(not unheard, "the schema does not describe %s" % sorted(unheard))
+    for part in ("verdict", "findings", "inputs"):
+        want(list(judge.iter_errors({k: v for k, v in report.items() if k != part})), "a report without %s passes" % part)
+    want(list(judge.iter_errors(dict(report, verdict=dict(report["verdict"], status="surprise")))), "a status that is none passes")
+    return "%d reports" % n
+
+
+def undescribed(root, schema, value, unheard, at):
+    """Fields that a report holds and the schema does not name."""
+    while "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    for option in schema.get("anyOf", []):
+        if option.get("type") != "null":
+            return undescribed(root, option, value, unheard, at)
+    if isinstance(value, dict) and "properties" in schema:
+        for k, v in value.items():
+            if k not in schema["properties"]:
+                unheard[at + "/" + k] += 1
+            else:
+                undescribed(root, schema["properties"][k], v, unheard, at + "/" + k)
+    elif isinstance(value, list) and "items" in schema:
+        for v in value:
+            undescribed(root, schema["items"], v, unheard, at + "[]")
+
+
+@check("references inside a report hold")
+def _(p):
+    n = 0
+    for name in cases()[::3]:
+        report, _ = p.report(os.path.join(Place.source, "corpus", name, "input"))
+        evidence, seen, found = ({x["id"] for x in report[k]} for k in ("evidence", "observations", "findings"))
+        for f in report["findings"]:
+            want(set(f["evidence"]) <= evidence and set(f["observations"]) <= seen and set(f["explains"]) | set(f["explained_by"]) <= found,
+                 "%s: %s refers to what is not there" % (name, f["id"]))
+            for x in f["exclusions"]:
+                want(set(x["evidence"]) <= evidence, "%s: an exclusion cites what is not there" % name)
+        want(set(report["verdict"]["findings"]) <= found, "%s: the verdict names a finding that is not there" % name)
+        for o in report["observations"]:
+            want(set(o["evidence"]) <= evidence, "%s: %s" % (name, o["id"]))
+        for t in report["timeline"]:
+            want(t["observation"] in seen and (t["finding"] is None or t["finding"] in found), "%s: timeline" % name)
+        listed = {(i["path"], i["member"]) for i in report["inputs"]}
+        for e in report["evidence"]:
+            want((e["input"], e["member"]) in listed, "%s: evidence of an input that is not listed" % name)
+            want(e["length"] <= 1024, "%s: a quote of %d bytes" % (name, e["length"]))
+        n += 1
+    return "%d reports" % n
+
+
+# ---- verify ----
+
+
+@check("verify: passes on what the report was made of")
+def _(p):
+    quotes = 0
+    for i, name in enumerate([*cases()[::4], DEMO]):
+        full = p.case(name, "in%d" % i)
+        packed = tar_of([(os.path.relpath(os.path.join(d, n), full), open(os.path.join(d, n), "rb").read()) for d, _, names in sorted(os.walk(full)) for n in sorted(names)])
+        for given in ("in%d" % i, p.write("b%d.tar.zst" % i, zstd(packed)), p.write("b%d.tar.gz" % i, gzip.compress(packed))):
+            p.run("--json", "r.json", given, ok=(0, 4))
+            run = p.run("verify", "r.json", given)
+            want(run.rc == 0, "%s %s: exit %d, %s %s" % (name, os.path.basename(given), run.rc, run.out.decode()[-100:], run.err[:300]))
+            quotes += int(run.out.split()[0])
+    moved = p.path("elsewhere")
+    shutil.move(full, moved)
+    want(p.run("--json", "r.json", "elsewhere").rc in (0, 4) and p.run("verify", "r.json", moved).rc == 0, "not after a move")
+    shutil.move(moved, p.path("third"))
+    want(p.run("verify", "r.json", "third").rc == 0, "not after the folder moved: %s" % p.run("verify", "r.json", "third").err[:200])
+    return "%d quotes" % quotes
+
+
+@check("verify: notices one byte, a missing file, a wrong report")
+def _(p):
+    p.case(INCIDENT, "in")
+    p.run("--json", "r.json", "in", ok=(0,))
+    with open(p.path("r.json")) as f:
+        report = json.load(f)
+    for e in report["evidence"][:20]:
+        at = e["offset"] + e["length"] // 2
+        with open(p.path(e["input"]), "r+b") as f:
+            f.seek(at)
+            old = f.read(1)
+            f.seek(at)
+            f.write(bytes([old[0] ^ 1]))
+        run = p.run("verify", "r.json", "in")
+        want(run.rc == 1 and e["id"] in run.err, "a flipped byte in %s is not noticed: exit %d %s" % (e["id"], run.rc, run.err[:200]))
+        with open(p.path(e["input"]), "r+b") as f:
+            f.seek(at)
+            f.write(old)
+    want(p.run("verify", "r.json", "in").rc == 0, "not even unchanged")
+    gone = report["evidence"][0]["input"]
+    os.rename(p.path(gone), p.path("gone"))
+    run = p.run("verify", "r.json", "in")
+    want(run.rc == 1 and "not in the inputs" in run.err, "a missing file: exit %d %s" % (run.rc, run.err[:200]))
+    os.rename(p.path("gone"), p.path(gone))
+    for field, value in (("sha256", "0" * 64), ("offset", report["evidence"][0]["offset"] + 1), ("text", "another"), ("length", 99999), ("length", -1), ("offset", -1),
+                         ("input", "in/../in/nothing"), ("member", "x"), ("offset", None), ("length", "x")):
+        p.write("forged.json", json.dumps(dict(report, evidence=[dict(report["evidence"][0], **{field: value})])))
+        run = p.run("verify", "forged.json", "in")
+        want(run.rc == 1, "a report with another %s passes: exit %d" % (field, run.rc))
+    for text in ("", "{", "[]", "{}", '{"schema": "other/1"}', "[" * 100000):
+        p.write("wrong.json", text)
+        run = p.run("verify", "wrong.json", "in")
+        want(run.rc in (1, 2) and run.err and not run.out, "a report of %r: exit %d, %r" % (text[:20], run.rc, run.out))
+    return "20 bytes, 1 file, 10 forgeries"
+
+
+@check("verify: a hostile report reads nothing outside the inputs")
+def _(p):
+    p.write("in/a.log", "x\n")
+    secret = p.write("secret", "s" * 100)
+    os.mkfifo(p.path("in/fifo"))
+    quote = {"id": "e1", "member": None, "offset": 0, "length": 5, "line": 1, "time": None, "form": "decoded", "text": "x",
+             "sha256": hashlib.sha256(b"sssss").hexdigest()}
+    for path in (secret, "in/../secret", "../secret", "secret"):
+        p.write("r.json", json.dumps({"schema": "tachograph.report/1", "evidence": [dict(quote, input=path)]}))
+        want(p.run("verify", "r.json", "in").rc == 1, "%s was read, and is not under the input" % path)
+    for path, offset in (("/dev/zero", 1 << 60), ("in/fifo", 0), ("fifo", 0)):
+        p.deadline = time.monotonic() + 10 * Place.slow
+        p.write("r.json", json.dumps({"schema": "tachograph.report/1", "evidence": [dict(quote, input=path, offset=offset)]}))
+        want(p.run("verify", "r.json", "in").rc == 1, "%s" % path)
+    return "refused"
+
+
+# ---- bundles ----
+
+
+@check("bundle: every wrapping gives the verdict of the folder")
+def _(p):
+    full = p.case(DEMO, "plain")
+    expected = verdict(p.report("plain")[0])
+    members = [(os.path.relpath(os.path.join(d, n), full), open(os.path.join(d, n), "rb").read()) for d, _, names in sorted(os.walk(full)) for n in sorted(names)]
+    packed = tar_of(members)
+    frames = b"".join(zstd(packed[i:i + 100000]) for i in range(0, len(packed), 100000))
+    for name, data in (("b.tar", packed), ("b.tar.gz", gzip.compress(packed)), ("b.tar.zst", zstd(packed)), ("b.bin", zstd(packed, "-19")),
+                       ("frames.tar.zst", frames), ("pax.tar", tar_of(members, "w")), ("top.tar.gz", gzip.compress(tar_of([("./x/" + n, d) for n, d in members])))):
+        v = verdict(p.report(p.write("b/" + name, data))[0])
+        want(v == expected, "%s: %s, not %s" % (name, said(v), said(expected)))
+    for folder, wrap, end in (("zst", zstd, ".zst"), ("gz", gzip.compress, ".gz")):
+        for n, d in members:
+            p.write("%s/%s%s" % (folder, n, end), wrap(d))
+        v = verdict(p.report(folder)[0])
+        want(v == expected, "single files as %s: %s, not %s" % (end, said(v), said(expected)))
+        inner = tar_of([(n + end, wrap(d)) for n, d in members])
+        v = verdict(p.report(p.write("b/inner-%s.tar" % folder, inner))[0])
+        want(v == expected, "single files as %s in a tar: %s, not %s" % (end, said(v), said(expected)))
+    subprocess.run(["tar", "-C", full, "--zstd", "-cf", p.path("b/gnu.tar.zst"), "."], check=True)
+    v = verdict(p.report("b/gnu.tar.zst")[0])
+    want(v == expected, "GNU tar: %s" % said(v))
+    return "12 wrappings: %s" % said(expected)
+
+
+# ---- hostile text ----
+
+EVIL_TEXT = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m\x1b]0;owned\x07\u202e\u2066 \x9b2J \x00 \"' onmouseover=alert(3) javascript:alert(4) </style></title>--> &lt;b&gt;"
+
+
+@check("hostile text: no escapes in text, no elements in HTML")
+def _(p):
+    evil = EVIL_TEXT.encode()
+    name = EVIL_TEXT.replace("/", "|").replace("\0", "")
+    p.write("in/" + name + "-rank_3.log", evil + b" " + OOM.encode().rstrip() + evil + b"\n[rank3]: ValueError: " + evil + b"\n" +
+            b"[rank3]: FileNotFoundError: [Errno 2] No such file or directory: '" + evil + b"'\n")
+    p.write("in/kern.log", b"May  1 10:00:00 " + b"<script>alert(5)</script>" + b" kernel: [12.3] NVRM: Xid (PCI:0000:1b:00): 79, pid='" + evil +
+            b"', name=" + evil + b", GPU has fallen off the bus.\n")
+    p.write("in/events.json", json.dumps({"kind": "List", "items": [{"kind": "Event", "involvedObject": {"kind": "Pod", "name": EVIL_TEXT}, "reason": "Evicted",
+            "message": "The node was low on resource: " + EVIL_TEXT, "source": {"host": EVIL_TEXT}, "type": "Warning"}]}))
+    p.write("in/smi.xml", "<?xml version=\"1.0\" ?>\n<!DOCTYPE nvidia_smi_log SYSTEM \"nvsmi_device_v12.dtd\">\n<nvidia_smi_log><attached_gpus>1</attached_gpus>"
+            "<gpu id=\"&lt;script&gt;alert(6)&lt;/script&gt;\"><product_name>&lt;script&gt;</product_name></gpu></nvidia_smi_log>")
+    p.write("in/manifest.json", json.dumps({"schema": "tachograph.bundle/1", "host": EVIL_TEXT, "time": EVIL_TEXT}))
+    p.write("in/fr/comm_lib_trace_rank_0", pickle.dumps({"version": EVIL_TEXT, "pg_config": {"0": {"name": EVIL_TEXT, "desc": EVIL_TEXT, "ranks": "[0, 1]"}}, "entries": [
+        {"process_group": ("0", EVIL_TEXT), "profiling_name": "nccl:" + EVIL_TEXT, "state": "started", "collective_seq_id": 3, "input_sizes": [[1]], "output_sizes": [[1]],
+         "frames": [{"name": EVIL_TEXT, "filename": EVIL_TEXT, "line": 3}], "time_created_ns": 1, "is_p2p": False, "pg_id": 0, "timeout_ms": 1}]}, 2))
+    p.write("in/x.tar", tar_of([("<script>alert(7)</script>\x1b[31m\u202e.log", OOM.encode())]))
+    made, page, text = reports(p, "in")
+    text = text.decode("utf-8")
+    bad = [hex(ord(c)) for c in text if (ord(c) < 32 and c not in "\n") or 0x7f <= ord(c) < 0xa0 or c in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"]
+    want(not bad, "the text report holds %s" % sorted(set(bad)))
+    page = page.decode("utf-8")
+    bad = [hex(ord(c)) for c in page if (ord(c) < 32 and c not in "\n\t") or 0x7f <= ord(c) < 0xa0 or c in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"]
+    want(not bad, "the page holds %s" % sorted(set(bad)))
+    parsed = Page(page)
+    clean = Page(reports(p, p.case(INCIDENT, "clean"))[1].decode())
+    want(parsed.scripts == clean.scripts, "elements %s on the page" % sorted(set(parsed.scripts)))
+    want(parsed.handlers == clean.handlers, "attributes %s on the page" % parsed.handlers[:3])
+    want(not parsed.outside, "the page refers to %s" % parsed.outside[:3])
+    want("<script>alert(1)</script>" in parsed.text, "the hostile line is not shown as text")
+    data = made.decode("ascii")
+    want("\\u001b" not in data and "\\u202e" not in data, "the JSON report holds escapes")
+    run = p.run("nowhere\x1b[31m\u202e")
+    want("\x1b" not in run.err and b"\x1b" not in run.out, "a name is echoed raw")
+    run = p.run("--explain", "x\x1b[31my")
+    want("\x1b" not in run.err, "--explain echoes the terminal's escapes: %r" % run.err)
+    return "shown as text"
 
 
 DUMP = "in/bad/fr/comm_lib_trace_rank_7"
@@ -498,11 +1015,11 @@ def _(p):
 def _(p):
     path = p.path("in/bad/job.log")
     with open(path, "wb") as f:
-        for i in range(400000):
+        for i in range(500000 if FULL else 50000):      # 16,384 ranks with a few lines each are a real job
             f.write(b"[rank%d]: ValueError: batch %d of shard-%d has %d items\n" % (i % 100000, i, i * 7, i * 13))
             f.write(b"[%d.%06d] NVRM: Xid (PCI:%04x:%02x:00): 79, pid=%d, GPU has fallen off the bus.\n" % (i, i, i % 65536, i % 256, i))
-    report, run = p.report("in/bad", mib=2048)
-    text = p.run("in/bad", mib=2048)
+    report, run = p.report("in/bad")
+    text = p.run("in/bad")
     want(len(text.out) < 200000, "%d bytes of text report" % len(text.out))
     return "%.1f s, %.0f MiB, JSON %d MiB, %s" % (run.seconds, run.mib, len(run.out) >> 20, said(verdict(report)))
 

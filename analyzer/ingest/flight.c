@@ -402,6 +402,7 @@ int flight_read(struct flight_dump *d, const void *data, size_t len, struct erro
 	} else {
 		ret = json_read(data, len, &d->scratch, &d->stack, &value_limits_default, &sink, &top, err);
 	}
+	d->whole = ret == 0;
 	d->version = text_of(value_get(&top, "version"));
 	parse_version(d);
 	read_groups(d, value_get(&top, "pg_config"));

@@ -56,7 +56,7 @@ struct flight_dump {
 	size_t n_groups;
 	struct flight_status *status;	/* pg_status */
 	size_t n_status;
-	bool has_status;
+	bool has_status, whole;		/* whole: read to its end */
 	/* private: reused from dump to dump */
 	struct scratch scratch;
 	struct value_stack stack;

@@ -397,8 +397,14 @@ static int candidate(unsigned id, unsigned long long from, unsigned long long to
 /* The host of a shell prompt, "[user@node07 dir]$ " or "root@node07:~# ". */
 static sid prompt_host(struct log *l, const char *s, size_t n)
 {
-	const char *at = memchr(s, '@', n < 64 ? n : 64), *end = s + n, *p = at;
+	const char *at, *end = s + n, *p = n && *s == '(' ? memmem(s, n < 40 ? n : 40, ") ", 2) : NULL;
 	size_t len = 0;
+
+	if (p) {	/* "(venv) " in front */
+		n -= (size_t)(p + 2 - s);
+		s = p + 2;
+	}
+	p = at = n ? memchr(s, '@', n < 64 ? n : 64) : NULL;
 
 	if (!at || at == s || memchr(s, ' ', (size_t)(at - s)))
 		return 0;
