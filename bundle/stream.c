@@ -34,7 +34,8 @@ struct stream {
 	uint8_t *in;
 	size_t in_len, in_pos;
 	bool in_frame;			/* a frame is open: the end of the input cuts it */
-	size_t zstd_next;		/* input that the decoder wants next; 0: it has output left */
+	bool more;			/* the decoder had more to give than there was room for */
+	size_t zstd_next;		/* input that zstd wants next */
 	struct error late;		/* damage met behind bytes that were still good */
 	uint64_t read, out;
 	/* decoded bytes looked at before anybody asked for them */
@@ -106,6 +107,7 @@ static size_t step_gzip(struct stream *s, uint8_t *buf, size_t size, struct erro
 	s->in_frame = true;
 	rc = inflate(&s->gz, Z_NO_FLUSH);
 	s->in_pos = s->in_len - s->gz.avail_in;
+	s->more = s->gz.avail_out == 0 && rc == Z_OK;
 	if (rc == Z_STREAM_END)
 		s->in_frame = false;
 	else if (rc != Z_OK && rc != Z_BUF_ERROR)
@@ -121,7 +123,7 @@ static size_t step_gzip(struct stream *s, uint8_t *buf, size_t size, struct erro
 static size_t step_zstd(struct stream *s, uint8_t *buf, size_t size, struct error *err)
 {
 	size_t left = s->in_len - s->in_pos;
-	size_t most = s->zstd_next > BLOCK_HEADER ? s->zstd_next - BLOCK_HEADER : s->zstd_next;
+	size_t most = s->more ? 0 : s->zstd_next > BLOCK_HEADER ? s->zstd_next - BLOCK_HEADER : s->zstd_next;
 	ZSTD_inBuffer in = { s->in, s->in_pos + (most < left ? most : left), s->in_pos };
 	ZSTD_outBuffer out = { buf, size, 0 };
 	size_t rc = ZSTD_decompressStream(s->zstd, &out, &in);
@@ -131,7 +133,8 @@ static size_t step_zstd(struct stream *s, uint8_t *buf, size_t size, struct erro
 		return error_at(err, ERR_FORMAT, consumed(s), "damaged zstd data: %s",
 				ZSTD_getErrorName(rc)), 0;
 	s->in_frame = rc != 0;
-	s->zstd_next = rc == 0 ? 1 : out.pos == size ? 0 : rc;
+	s->zstd_next = rc ? rc : 1;
+	s->more = rc && out.pos == size;
 	return out.pos;
 }
 
@@ -146,7 +149,7 @@ static ssize_t decode(struct stream *s, uint8_t *buf, size_t size, struct error 
 		return got < 0 ? error_sys(err, "cannot read") : got;
 	}
 	while (n < size && !s->late.code) {
-		bool hungry = s->in_pos == s->in_len && s->zstd_next;
+		bool hungry = s->in_pos == s->in_len && !s->more;
 		ssize_t got = hungry ? refill(s, &s->late) : 1;
 		size_t made;
 

@@ -86,11 +86,11 @@ def tar(fmt, members):
 
 
 def sparse():
-    """A member of 1 TiB that is all hole but for its last bytes."""
+    """A member of 2 MiB that is all hole but for its last bytes."""
     header = bytearray(tar(tarfile.GNU_FORMAT, [("rank_3.log", LOG, tarfile.REGTYPE)])[:512])
     header[156:157] = b"S"
-    header[386:410] = b"%011o\0%011o\0" % (2**32, len(LOG))
-    header[483:495] = b"\x80" + (2**40).to_bytes(11, "big")
+    header[386:410] = b"%011o\0%011o\0" % (2**21, len(LOG))
+    header[483:495] = b"%011o\0" % (2**21 + len(LOG))
     header[148:156] = b" " * 8
     header[148:155] = b"%06o\0" % sum(header)
     return bytes(header) + LOG.ljust(512, b"\0") + b"\0" * 1024

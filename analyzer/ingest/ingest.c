@@ -49,6 +49,7 @@ struct file_list {
 struct intake {
 	struct store *s;
 	const struct ingest_options *opt;
+	const struct pattern_set *set;
 	struct scanner scanner;
 	struct log *log;
 	struct flight_pool *pool;
@@ -200,8 +201,18 @@ static void tap_peek(struct tap *t, uint8_t head[DETECT_BYTES])
 		t->head_len += (size_t)n;
 }
 
+/* The scanner takes longer to build than a small input to read: only when there is text. */
+static int need_log(struct intake *in, struct error *err)
+{
+	if (in->log)
+		return 0;
+	return scanner_init(&in->scanner, in->set, err) ? -1 : log_open(&in->scanner, in->s, &in->opt->log, &in->log, err);
+}
+
 static int read_log(struct intake *in, uint32_t member, struct tap *t, struct error *err)
 {
+	if (need_log(in, err))
+		return -1;
 	log_begin(in->log, member);
 	while (!stopped(in)) {
 		size_t room, n;
@@ -219,6 +230,8 @@ static int read_log(struct intake *in, uint32_t member, struct tap *t, struct er
 /* Lines of a text that lies in memory. */
 static int scan_buffer(struct intake *in, uint32_t member, const uint8_t *data, size_t len, struct error *err)
 {
+	if (need_log(in, err))
+		return -1;
 	log_begin(in->log, member);
 	while (len) {
 		size_t room;
@@ -609,17 +622,13 @@ static int read_all(struct intake *in, const struct file_list *files, struct err
 int ingest(struct store *s, const struct pattern_set *set, char *const *inputs, size_t n_inputs,
 	   const struct ingest_options *opt, struct error *err)
 {
-	struct intake in = { .s = s, .opt = opt };
+	struct intake in = { .s = s, .set = set, .opt = opt };
 	struct file_list files = { 0 };
 	int ret = 0;
 
 	for (size_t i = 0; ret == 0 && i < n_inputs; i++)
 		ret = strcmp(inputs[i], "-") ? walk(&in, inputs[i], 0, &files, err) : add_file(&files, "-", err);
 	in.digest = opt->digest || total_size(&files) <= DIGEST_ALL;
-	if (ret == 0)
-		ret = scanner_init(&in.scanner, set, err);
-	if (ret == 0)
-		ret = log_open(&in.scanner, s, &opt->log, &in.log, err);
 	if (ret == 0)
 		ret = read_all(&in, &files, err);
 	log_close(in.log);

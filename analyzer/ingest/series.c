@@ -87,17 +87,22 @@ static int32_t quick_rank(const char *s, size_t len)
 	return i < len && s[i] == ']' ? v : RANK_NONE;
 }
 
-static struct series *series_of(struct series_set *set, uint32_t member, int32_t rank)
+static struct series *find_series(struct series_set *set, int32_t rank)
 {
 	for (size_t i = 0; i < set->n; i++)
 		if (set->s[i].rank == rank)
 			return &set->s[i];
-	if (set->n == SERIES_MAX)
-		return NULL;
-	memset(&set->s[set->n], 0, sizeof(set->s[0]));
-	set->s[set->n].rank = rank;
-	set->s[set->n].member = member;
-	return &set->s[set->n++];
+	return NULL;
+}
+
+static struct series *new_series(struct series_set *set, uint32_t member, int32_t rank)
+{
+	struct series *r = &set->s[set->n++];
+
+	memset(r, 0, sizeof(*r));
+	r->rank = rank;
+	r->member = member;
+	return r;
 }
 
 static int64_t quote(struct store *s, uint32_t member, const struct series_point *p)
@@ -125,23 +130,28 @@ static void observe(struct store *s, const struct series *r, const char *kind)
 	s->members[r->member].sources |= 1u << SRC_APP;
 }
 
-void series_line(struct series_set *set, struct store *s, const struct log_line *line)
+void series_line(struct series_set *set, struct store *s, const struct log_line *line,
+		 uint64_t (*number)(void *ctx), void *ctx)
 {
+	int32_t rank = quick_rank(line->s, line->len);
+	struct series *r = find_series(set, rank);
 	size_t len = line->len;
 	struct series_point *p;
-	struct series *r;
 	double v;
 
+	if ((!r && set->n == SERIES_MAX) || len > 4096)
+		return;
 	while (len && (line->s[len - 1] == '\n' || line->s[len - 1] == '\r'))
 		len--;
-	if (len > 4096 || memmem(line->s, len, "valid", 5) || !loss_value(line->s, len, &v))
+	if (!loss_value(line->s, len, &v) || memmem(line->s, len, "valid", 5))
 		return;
-	r = series_of(set, line->member, quick_rank(line->s, len));
 	if (!r)
-		return;
+		r = new_series(set, line->member, rank);
 	p = &r->tail[r->n++ % TAIL];
-	*p = (struct series_point){ .value = v, .offset = line->offset, .number = line->number,
-				    .len = (uint32_t)(len < TAIL_BYTES ? len : TAIL_BYTES) };
+	p->value = v;
+	p->offset = line->offset;
+	p->number = number(ctx);
+	p->len = (uint32_t)(len < TAIL_BYTES ? len : TAIL_BYTES);
 	memcpy(p->text, line->s, p->len);
 	if (!isfinite(v)) {
 		/* the first one, with what came before it */
