@@ -78,8 +78,11 @@ static const char usage_text[] =
 
 static int usage(const char *fmt, const char *what)
 {
+	char safe[512];
+
+	text_printable(what, strlen(what), safe, sizeof(safe));
 	fputs("tanalyze: ", stderr);
-	fprintf(stderr, fmt, what);
+	fprintf(stderr, fmt, safe);
 	fputs("\ntry: tanalyze --help\n", stderr);
 	return EXIT_USAGE;
 }
@@ -196,7 +199,22 @@ static bool same_file(const char *a, const char *b)
 	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* Give outputs without a name one, and see that none replaces an input. */
+/* Is there such a file already, somewhere below an input directory? */
+static bool inside_input(const char *output, const struct options *o)
+{
+	_cleanup_free_ char *out = realpath(output, NULL);
+
+	for (size_t k = 0; out && k < o->n_inputs; k++) {
+		_cleanup_free_ char *in = realpath(o->inputs[k], NULL);
+		size_t n = in ? strlen(in) : 0;
+
+		if (n && strncmp(out, in, n) == 0 && (out[n] == '/' || n == 1))
+			return true;
+	}
+	return false;
+}
+
+/* Give outputs without a name one, and see that none replaces an input or another output. */
 static int settle_outputs(struct options *o)
 {
 	const char **out[] = { &o->html, &o->json, &o->text };
@@ -210,6 +228,11 @@ static int settle_outputs(struct options *o)
 		for (size_t k = 0; *out[i] && k < o->n_inputs; k++)
 			if (same_file(*out[i], o->inputs[k]))
 				return usage("%s is an input and is not overwritten", *out[i]);
+		if (*out[i] && strcmp(*out[i], "-") && inside_input(*out[i], o))
+			return usage("%s is part of the input and is not overwritten", *out[i]);
+		for (size_t k = 0; *out[i] && k < i; k++)
+			if (*out[k] && strcmp(*out[i], "-") && (!strcmp(*out[i], *out[k]) || same_file(*out[i], *out[k])))
+				return usage("%s cannot hold two reports", *out[i]);
 	}
 	return to_stdout > 1 ? usage("only one report can go to standard output%s", "") : -1;
 }

@@ -90,7 +90,7 @@ bool scopes_differ(const struct engine *e, const struct observation *x, const st
 static bool kind_fits(const struct premise *p, const struct observation *o)
 {
 	for (size_t i = 0; i < p->n_kinds; i++)
-		if (strcmp(p->kinds[i], o->kind->name) == 0)
+		if (p->resolved[i] == o->kind)
 			return true;
 	return false;
 }

@@ -468,6 +468,28 @@ static int check_premises(struct pattern_set *set, const struct pattern *p, cons
 	return 0;
 }
 
+static int resolve(struct pattern_set *set, struct premise *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		list[i].resolved = ARENA_ARRAY(&set->arena, const struct kind *, list[i].n_kinds + 1);
+		for (size_t k = 0; list[i].resolved && k < list[i].n_kinds; k++)
+			list[i].resolved[k] = pattern_kind(set, list[i].kinds[k]);
+		if (!list[i].resolved)
+			return -1;
+	}
+	return 0;
+}
+
+static int resolve_pattern(struct pattern_set *set, struct pattern *p, struct error *err)
+{
+	int bad = resolve(set, p->premises, p->n_premises) || resolve(set, p->corroboration, p->n_corroboration) ||
+		  resolve(set, p->promote, p->n_promote) || resolve(set, p->explains, p->n_explains);
+
+	for (size_t i = 0; i < p->n_rivals; i++)
+		bad |= resolve(set, p->rivals[i].excluded_by, p->rivals[i].n_excluded_by);
+	return bad ? error_set(err, ERR_NOMEM, "no memory for the patterns") : 0;
+}
+
 static int check_pattern(struct pattern_set *set, const struct pattern *p, struct error *err)
 {
 	if (check_premises(set, p, p->premises, p->n_premises, err) ||
@@ -517,6 +539,9 @@ int pattern_set_seal(struct pattern_set *set, struct error *err)
 	}
 	for (size_t i = 0; i < set->n_patterns; i++)
 		if (check_pattern(set, &set->patterns[i], err))
+			return -1;
+	for (size_t i = 0; i < set->n_patterns; i++)	/* now that no kind moves any more */
+		if (resolve_pattern(set, &set->patterns[i], err))
 			return -1;
 	return 0;
 }

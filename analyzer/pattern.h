@@ -26,6 +26,7 @@ struct where {
 struct premise {
 	const char *as;
 	const char **kinds;
+	const struct kind **resolved;	/* the same, after the seal */
 	size_t n_kinds;
 	bool absent;		/* true when nothing matches and the source was there */
 	struct where *where;

@@ -8,8 +8,9 @@
 #include "analyzer/identity.h"
 #include "bundle/cleanup.h"
 
-/* Distinct observations kept; beyond that they are only counted. */
-#define OBS_MAX (1u << 20)
+/* Distinct observations kept, in all and of one kind; beyond that they are only counted. */
+#define OBS_MAX (1u << 16)
+#define OBS_KIND_MAX 4096
 
 static const struct kind kinds[] = {
 #define KIND(name, sev, stop, window, what) { name, SEV_##sev, stop, window, what },
@@ -63,8 +64,9 @@ int store_init(struct store *s, size_t budget_bytes, struct error *err)
 	*s = (struct store){ .merge_cap = 4096 };
 	arena_init(&s->arena, budget_bytes);
 	s->identity = ARENA_NEW(&s->arena, struct identity);
+	s->per_kind = ARENA_ARRAY(&s->arena, uint32_t, ARRAY_SIZE(kinds));
 	s->merge_slot = calloc(s->merge_cap, sizeof(*s->merge_slot));
-	if (intern_init(&s->strings, &s->arena) || !s->identity || !s->merge_slot) {
+	if (intern_init(&s->strings, &s->arena) || !s->identity || !s->per_kind || !s->merge_slot) {
 		store_deinit(s);
 		return error_set(err, ERR_NOMEM, "no memory for the evidence store");
 	}
@@ -253,11 +255,53 @@ static int grow_merge(struct store *s)
 	return 0;
 }
 
+/* Observations of a kind so far; a site's own kinds are bounded by OBS_MAX only. */
+static uint32_t count_of_kind(const struct store *s, const struct kind *kind)
+{
+	return kind >= kinds && kind < kinds + ARRAY_SIZE(kinds) ? s->per_kind[kind - kinds] : 0;
+}
+
+/* The observation that an equal one is merged into, or NULL. */
+static struct observation *find_equal(const struct store *s, const struct observation *o)
+{
+	size_t mask = s->merge_cap - 1, at = merge_hash(o) & mask;
+
+	for (size_t probes = 0; s->merge_slot[at] && probes < 64; probes++, at = (at + 1) & mask)
+		if (same_event(&s->obs[s->merge_slot[at] - 1], o))
+			return &s->obs[s->merge_slot[at] - 1];
+	return NULL;
+}
+
+static bool is_full(const struct store *s, const struct kind *kind)
+{
+	return s->n_obs >= OBS_MAX || count_of_kind(s, kind) >= OBS_KIND_MAX;
+}
+
+bool store_wants_quote(const struct store *s, const struct observation *o)
+{
+	const struct observation *equal = find_equal(s, o);
+
+	return equal ? equal->n_evidence < QUOTES_MAX : !is_full(s, o->kind);
+}
+
+static void insert(struct store *s, const struct observation *o)
+{
+	size_t at = merge_hash(o) & (s->merge_cap - 1);
+
+	while (s->merge_slot[at])
+		at = (at + 1) & (s->merge_cap - 1);
+	s->merge_slot[at] = (uint32_t)s->n_obs + 1;
+	s->obs[s->n_obs] = *o;
+	s->obs[s->n_obs].order = s->n_obs;
+	s->n_obs++;
+	if (o->kind >= kinds && o->kind < kinds + ARRAY_SIZE(kinds))
+		s->per_kind[o->kind - kinds]++;
+}
+
 int store_observe(struct store *s, const struct observation *given)
 {
-	struct observation o = *given;
-	size_t at, probes = 0;
-	void *p;
+	struct observation o = *given, *equal;
+	void *p = NULL;
 
 	if (!o.kind)
 		return -1;
@@ -265,27 +309,19 @@ int store_observe(struct store *s, const struct observation *given)
 		o.onset = o.time;
 	if (!o.first.base)
 		o.first = o.last = o.time;
-	for (at = merge_hash(&o) & (s->merge_cap - 1); s->merge_slot[at]; at = (at + 1) & (s->merge_cap - 1))
-		if (++probes < 64 && same_event(&s->obs[s->merge_slot[at] - 1], &o)) {
-			merge(&s->obs[s->merge_slot[at] - 1], &o);
-			return 0;
-		}
-	if (s->n_obs >= OBS_MAX || (s->n_obs * 2 >= s->merge_cap && grow_merge(s))) {
-		s->obs_dropped++;
+	equal = find_equal(s, &o);
+	if (equal) {
+		merge(equal, &o);
 		return 0;
 	}
-	p = arena_grow(&s->arena, s->obs, s->n_obs, &s->cap_obs, sizeof(*s->obs));
+	if (!is_full(s, o.kind) && (s->n_obs * 2 < s->merge_cap || grow_merge(s) == 0))
+		p = arena_grow(&s->arena, s->obs, s->n_obs, &s->cap_obs, sizeof(*s->obs));
 	if (!p) {
 		s->obs_dropped++;
 		return 0;
 	}
 	s->obs = p;
-	o.order = s->n_obs;
-	at = merge_hash(&o) & (s->merge_cap - 1);
-	while (s->merge_slot[at])
-		at = (at + 1) & (s->merge_cap - 1);
-	s->merge_slot[at] = (uint32_t)s->n_obs + 1;
-	s->obs[s->n_obs++] = o;
+	insert(s, &o);
 	return 0;
 }
 

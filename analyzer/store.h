@@ -169,6 +169,7 @@ struct store {
 	struct identity *identity;	/* analyzer/identity.h */
 	struct collectives *collectives;/* analyzer/collectives.h; NULL without dumps */
 	struct inconsistency *inconsistencies;
+	uint32_t *per_kind;		/* observations, by row of kinds.def */
 	uint64_t obs_dropped;		/* observations beyond the limit: counted, not kept */
 	bool interrupted;		/* a signal or --time-limit ended the reading */
 	uint32_t *merge_slot;		/* hash: observation index + 1 */
@@ -207,6 +208,9 @@ const char *observation_get(const struct store *s, const struct observation *o, 
  * QUOTES_MAX quotes.
  */
 int store_observe(struct store *s, const struct observation *o);
+
+/* Would store_observe() keep a quote of this?  Not when it is dropped, or merged with enough quotes. */
+bool store_wants_quote(const struct store *s, const struct observation *o);
 
 /* Iterate: for (o = NULL; (o = store_next(s, "host.oom_kill", o));) */
 const struct observation *store_next(const struct store *s, const char *kind,

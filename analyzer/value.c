@@ -4,15 +4,19 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define SCRATCH_MIN ((size_t)1 << 20)
+
 const struct value_limits value_limits_default = {
 	.ops = (uint64_t)1 << 31, .stack = 8u << 20, .depth = 1u << 20,
 };
 
 int scratch_init(struct scratch *s, size_t cap_bytes, struct error *err)
 {
-	void *p = mmap(NULL, cap_bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = MAP_FAILED;
 
+	for (; p == MAP_FAILED && cap_bytes >= SCRATCH_MIN; cap_bytes /= 2)	/* address space may be limited */
+		p = mmap(NULL, cap_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	cap_bytes *= 2;
 	if (p == MAP_FAILED)
 		return error_sys(err, "cannot reserve %zu bytes", cap_bytes);
 	*s = (struct scratch){ .base = p, .cap = cap_bytes };

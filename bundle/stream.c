@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -27,6 +28,7 @@ struct stream {
 	size_t len, pos;
 	uint8_t head[HEAD_BYTES];	/* first bytes of fd, served before the rest */
 	size_t head_len, head_pos;
+	uint64_t raw, until;		/* bytes read of fd, and how many there are; UINT64_MAX: not known */
 	/* unwrapping: input block -> decoder -> bytes */
 	enum wrapping wrapping;
 	z_stream gz;
@@ -71,9 +73,10 @@ static ssize_t raw_read(struct stream *s, void *buf, size_t size)
 		s->read += n;
 		return (ssize_t)n;
 	}
-	do
-		got = read(s->fd, buf, size);
-	while (got < 0 && errno == EINTR);
+	/* A file that grows is read as long as it was when it was opened; a signal ends the reading. */
+	n = s->until - s->raw < size ? (size_t)(s->until - s->raw) : size;
+	got = n ? read(s->fd, buf, n) : 0;
+	s->raw += got > 0 ? (uint64_t)got : 0;
 	s->read += got > 0 ? (uint64_t)got : 0;
 	return got;
 }
@@ -257,21 +260,24 @@ static int open_common(struct stream *s, const void *head, size_t len, struct er
 int stream_open_fd(int fd, struct stream **ret, struct error *err)
 {
 	_cleanup_stream_ struct stream *s = calloc(1, sizeof(*s));
+	struct stat st;
 
 	if (!s)
 		return error_set(err, ERR_NOMEM, "no memory");
 	s->fd = fd;
+	s->until = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 ? (uint64_t)st.st_size : UINT64_MAX;
 	while (s->head_len < HEAD_BYTES) {
 		ssize_t n = read(fd, s->head + s->head_len, HEAD_BYTES - s->head_len);
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0)
 			return error_sys(err, "cannot read");
 		if (n == 0)
 			break;
 		s->head_len += (size_t)n;
 	}
+	s->raw = s->head_len;
+	if (s->raw > s->until)
+		s->until = s->raw;
 	if (open_common(s, s->head, s->head_len, err))
 		return -1;
 	*ret = take(s);

@@ -26,6 +26,8 @@ static void say_which(void)
 {
 	static const char what[] = "\nfailed on this input: ";
 
+	if (!current[0])
+		return;
 	if (write(STDERR_FILENO, what, sizeof(what) - 1) < 0 || write(STDERR_FILENO, current, strlen(current)) < 0 ||
 	    write(STDERR_FILENO, "\n", 1) < 0)
 		_exit(EXIT_FAILURE);

@@ -155,8 +155,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	parts = read_text(data, size, seed);
 	CHECK(memcmp(&whole, &parts, sizeof(whole)) == 0);
 	CHECK(hash_quotes(0, 0) == quotes && hash_observations() == observations);
-	if (size)
-		across_blocks(data, size, seed, seed & 2);
+	if (size && seed % 8 == 1)	/* costs as much as ten short texts */
+		across_blocks(data, size, seed, seed & 16);
 	store_deinit(&store);
 	return 0;
 }

@@ -17,12 +17,21 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* A report may come from anywhere: it must not lead out of the inputs. */
+static bool leads_up(const char *path)
+{
+	for (const char *p = path; (p = strstr(p, "..")); p += 2)
+		if ((p == path || p[-1] == '/') && (p[2] == '/' || p[2] == '\0'))
+			return true;
+	return false;
+}
+
 /* The file that `path` of the report means now; NULL when no input has it. */
 static char *locate(const char *path, char *const *inputs, size_t n)
 {
 	struct stat st;
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && !leads_up(path); i++) {
 		if (stat(inputs[i], &st))
 			continue;
 		if (!S_ISDIR(st.st_mode)) {
@@ -35,12 +44,12 @@ static char *locate(const char *path, char *const *inputs, size_t n)
 
 			if (asprintf(&full, "%s/%s", inputs[i], tail) < 0)
 				return NULL;
-			if (*tail && stat(full, &st) == 0 && S_ISREG(st.st_mode))
+			if (*tail && lstat(full, &st) == 0 && S_ISREG(st.st_mode))
 				return full;
 			free(full);
 		}
 	}
-	return stat(path, &st) == 0 ? strdup(path) : NULL;
+	return NULL;
 }
 
 static const char *str(const json_t *o, const char *key)

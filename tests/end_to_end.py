@@ -708,8 +708,6 @@ def _(p):
     want(not held, "texts of the JSON report hold %s" % held)
     run = p.run("nowhere\x1b[31m\u202e")
     want("\x1b" not in run.err and b"\x1b" not in run.out, "a name is echoed raw")
-    run = p.run("--explain", "x\x1b[31my")
-    want("\x1b" not in run.err, "--explain echoes the terminal's escapes: %r" % run.err)
     return "shown as text"
 
 
@@ -908,7 +906,7 @@ def _(p):
 
     def writer():
         with open(path, "ab", buffering=0) as f:
-            while not stop.is_set() and f.tell() < 2 << 30:
+            while not stop.is_set() and f.tell() < 1 << 30:
                 f.write(line)
     t = threading.Thread(target=writer)
     t.start()
@@ -919,7 +917,7 @@ def _(p):
         t.join()
         size = os.path.getsize(path)
         os.unlink(path)
-    want(size < 2 << 30, "reads on as long as the file grows: %.0f s, %d MiB" % (run.seconds, size // MIB))
+    want(size < 1 << 30, "reads on as long as the file grows: %.0f s, %d MiB" % (run.seconds, size // MIB))
     want(verdict(report) == expected, "the verdict is %s" % said(verdict(report)))
     return "%.1f s, %d MiB written meanwhile" % (run.seconds, size // MIB)
 
@@ -1016,13 +1014,13 @@ def _(p):
 def _(p):
     lines = b"".join(b"[rank%d]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate %d.00 GiB. GPU 0 has a total capacity of "
                      b"79.10 GiB of which 1.2 GiB is free.\n" % (i % 64, i % 977) for i in range(5000))
-    n = (100 << 20) // len(lines)
+    n = ((400 if FULL else 60) << 20) // len(lines)
     path = p.path("in/bad/job.log")
     with open(path, "wb") as f:
         for _ in range(n):
             f.write(lines)
     report, run = p.report("in/bad")
-    want(len(run.out) < 64 << 20, "%d MiB of log give a JSON report of %d MiB" % (n * len(lines) >> 20, len(run.out) >> 20))
+    want(len(run.out) < 16 << 20, "%d MiB of log give a JSON report of %d MiB" % (n * len(lines) >> 20, len(run.out) >> 20))
     html = p.run("--html", "out.html", "in/bad")
     size = os.path.getsize(p.path("out.html"))
     want(size < 8 << 20, "%d MiB of HTML" % (size >> 20))

@@ -388,8 +388,16 @@ static int read_format(struct intake *in, uint32_t member, struct tap *t, const 
 		return 0;
 	case FMT_FLIGHT:
 		return read_flight(in, member, t, path), 0;
-	case FMT_TOPOLOGY:
 	case FMT_BINARY:
+		if (looks_like_dump(path)) {
+			m->kind = format_name(FMT_FLIGHT);
+			error_at(&why, ERR_FORMAT, 0, "named like a flight-recorder dump, but neither a pickle nor JSON");
+			store_damage(in->s, member, &why, true);
+			return 0;
+		}
+		m->state = MEMBER_IGNORED;
+		return 0;
+	case FMT_TOPOLOGY:
 		m->state = MEMBER_IGNORED;
 		return 0;
 	case FMT_LOG:

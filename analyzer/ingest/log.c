@@ -327,7 +327,8 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 	/* A launcher notices an end when it polls, and writes of it after the clean-up. */
 	if (o.source == SRC_LAUNCHER)
 		o.error_ns = NOTICED_LATE_NS;
-	observation_cite(&o, quote(l, subject + v[0], subject + v[1]));
+	if (store_wants_quote(l->s, &o))
+		observation_cite(&o, quote(l, subject + v[0], subject + v[1]));
 	l->counts.hits++;
 	l->counts.hit_lines += l->base + l->line_start + 1 != l->last_hit;
 	l->last_hit = l->base + l->line_start + 1;

@@ -171,10 +171,13 @@ static size_t named_month(const char *s, const char *end, struct stamp *ret)
 	if (clock < 0)
 		return 0;
 	q = p;
-	if (!y && skip(&q, end, ' ') && (y = digits(&q, end, 4)) > 1990 && y < 2100)
-		p = q;
-	else if (y < 1990)
-		y = 0;
+	if (!y && skip(&q, end, ' ')) {
+		y = digits(&q, end, 4);
+		if (y > 1990 && y < 2100)
+			p = q;
+		else
+			y = 0;		/* any number may follow a time */
+	}
 	if (!y)
 		return made(ret, TIME_YEARLESS, time_from_civil(1970, m, d), clock, (size_t)(p - s));
 	return made(ret, TIME_LOCAL, time_from_civil(y, m, d), clock, (size_t)(p - s));
