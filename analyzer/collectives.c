@@ -588,6 +588,11 @@ static void fold_entries(struct folder *f)
 		if (!l->rg.has_p2p && l->status_completed > l->rg.completed)
 			l->rg.completed = l->status_completed;
 		/* the counters know of work whose entry the ring, or a cut file, has lost */
+		if (f->wrapped && !l->rg.has_p2p && l->rg.pending.set && l->status_completed > 0 &&
+		    l->rg.pending.seq > l->rg.completed + 1) {
+			l->rg.pending.seq = l->rg.completed + 1;
+			l->rg.pending.order = 0;
+		}
 		if (lost && !l->rg.has_p2p && !l->rg.pending.set && l->status_enqueued > l->rg.completed)
 			l->rg.pending = (struct coll_pending){ .set = true, .seq = l->rg.completed + 1,
 							       .order = f->wrapped ? 0 : UINT64_MAX };

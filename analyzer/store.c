@@ -152,7 +152,7 @@ int64_t store_decoded(struct store *s, uint32_t member, uint64_t offset, const v
 struct observation observation_of(const char *kind, enum source_class source)
 {
 	return (struct observation){ .kind = kind_find(kind), .source = source,
-				     .scope = scope_none, .count = 1 };
+				     .scope = scope_none, .count = 1, .member = UINT32_MAX };
 }
 
 void observation_field(struct store *s, struct observation *o, const char *name,
@@ -214,6 +214,9 @@ static bool same_event(const struct observation *a, const struct observation *b)
 	if (a->kind != b->kind || a->source != b->source || a->user_written != b->user_written ||
 	    a->n_fields != b->n_fields || memcmp(&a->scope, &b->scope, sizeof(a->scope)) ||
 	    memcmp(a->fields, b->fields, a->n_fields * sizeof(a->fields[0])))
+		return false;
+	/* two files whose host is not known yet may be of two hosts */
+	if (!a->scope.host && a->member != b->member)
 		return false;
 	if (a->kind->window_s == 0 || a->last.base != b->time.base || !b->time.base)
 		return true;

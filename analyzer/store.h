@@ -149,6 +149,7 @@ struct observation {
 	uint8_t n_fields, n_evidence;
 	struct field fields[FIELDS_MAX];
 	uint32_t evidence[QUOTES_MAX];
+	uint32_t member;		/* it was read from; UINT32_MAX: none in particular */
 	uint64_t order;		/* rank in the input: member, then byte; sorts equal times */
 };
 

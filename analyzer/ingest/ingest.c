@@ -579,6 +579,7 @@ static bool path_names(const char *path, const char *name)
 /* A file named after a host that the input knows by its content is about that host. */
 static void settle_hosts(struct store *s)
 {
+	const uint32_t host_sources = 1u << SRC_KERNEL | 1u << SRC_DRIVER | 1u << SRC_FABRIC;
 	const struct identity *map = s->identity;
 
 	for (size_t i = 0; i < s->n_members; i++) {
@@ -589,6 +590,10 @@ static void settle_hosts(struct store *s)
 			if (path_names(path, intern_str(&s->strings, map->hosts[h])))
 				m->host = map->hosts[h];
 	}
+	/* a kernel log or telemetry without a name, where all there is comes from one host */
+	for (size_t i = 0; map->n_hosts == 1 && i < s->n_members; i++)
+		if (!s->members[i].host && (s->members[i].sources & host_sources))
+			s->members[i].host = map->hosts[0];
 	for (size_t i = 0; i < s->n_obs; i++)
 		if (!s->obs[i].scope.host && s->obs[i].n_evidence)
 			s->obs[i].scope.host = s->members[s->evidence[s->obs[i].evidence[0]].member].host;

@@ -303,7 +303,7 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 {
 	const PCRE2_SIZE *v = pcre2_get_ovector_pointer(l->match);
 	const char *s = (const char *)l->buf + subject;
-	struct observation o = { .source = c->sig->source, .scope = scope_none, .count = 1 };
+	struct observation o = { .source = c->sig->source, .scope = scope_none, .count = 1, .member = l->member };
 	int64_t timeout_ns = 0;
 
 	for (size_t i = 0; i < c->sig->n_set; i++)

@@ -1,7 +1,8 @@
 /*
  * The course of a training loss.  Values of one file and rank are one series; it
  * keeps the best value, and the last lines for quoting.  A spike that comes back
- * is no divergence, and neither is noise around a plateau.
+ * is no divergence, and neither is noise around a plateau; a NaN that numbers
+ * follow is a skipped step.
  */
 #include <ctype.h>
 #include <math.h>
@@ -15,6 +16,7 @@
 #define TAIL 4			/* last lines kept */
 #define TAIL_BYTES 600
 #define DIVERGED 1.25		/* last value over the best one */
+#define RECOVERED 3		/* finite values at the end */
 
 struct series_point {
 	double value;
@@ -30,6 +32,9 @@ struct series {
 	double best;
 	struct series_point tail[TAIL];
 	bool nan_seen;
+	uint64_t finite;		/* values since the last NaN */
+	struct series_point nan_tail[TAIL];	/* the first NaN, with what came before it */
+	uint64_t nan_n;			/* values then; 0: the series began with it */
 };
 
 struct series_set {
@@ -112,14 +117,16 @@ static int64_t quote(struct store *s, uint32_t member, const struct series_point
 	return store_quote(s, member, p->offset, p->number, p->text, p->len, x.time);
 }
 
-static void observe(struct store *s, const struct series *r, const char *kind)
+/* Cites the last of `n` values, which stand in the ring `tail`. */
+static void observe(struct store *s, const struct series *r, const struct series_point *tail,
+		    uint64_t n, const char *kind)
 {
 	struct observation o = observation_of(kind, SRC_APP);
-	size_t kept = r->n < TAIL ? (size_t)r->n : TAIL;
+	size_t kept = n < TAIL ? (size_t)n : TAIL;
 
 	o.scope.rank = r->rank >= 0 ? r->rank : s->members[r->member].rank;
 	for (size_t i = 0; i < kept; i++) {
-		const struct series_point *p = &r->tail[(r->n - kept + i) % TAIL];
+		const struct series_point *p = &tail[(n - kept + i) % TAIL];
 		struct prefix x = prefix_parse(p->text, p->len, 0, false);
 
 		if (i == 0)
@@ -139,6 +146,7 @@ void series_line(struct series_set *set, struct store *s, const struct log_line 
 	struct series_point *p;
 	double v;
 
+	(void)s;	/* what the values say is known at the end */
 	if ((!r && set->n == SERIES_MAX) || len > 4096)
 		return;
 	while (len && (line->s[len - 1] == '\n' || line->s[len - 1] == '\r'))
@@ -154,12 +162,15 @@ void series_line(struct series_set *set, struct store *s, const struct log_line 
 	p->len = (uint32_t)(len < TAIL_BYTES ? len : TAIL_BYTES);
 	memcpy(p->text, line->s, p->len);
 	if (!isfinite(v)) {
-		/* the first one, with what came before it */
-		if (!r->nan_seen && r->n > 1)
-			observe(s, r, "loss.nan");
+		if (!r->nan_seen && r->n > 1) {
+			memcpy(r->nan_tail, r->tail, sizeof(r->tail));
+			r->nan_n = r->n;
+		}
 		r->nan_seen = true;
+		r->finite = 0;
 		return;
 	}
+	r->finite++;
 	if (r->best == 0 || v < r->best)
 		r->best = v;
 	r->rising = v > r->best * 1.08 ? r->rising + 1 : 0;
@@ -171,9 +182,11 @@ void series_end(struct series_set *set, struct store *s)
 		const struct series *r = &set->s[i];
 		double last = r->tail[(r->n - 1) % TAIL].value, before = r->tail[(r->n - 2) % TAIL].value;
 
+		if (r->nan_n)
+			observe(s, r, r->nan_tail, r->nan_n, r->finite < RECOVERED ? "loss.nan" : "loss.spike");
 		if (!r->nan_seen && r->n >= 4 && r->rising >= 3 && r->best > 0 && last > r->best * DIVERGED &&
 		    (last >= before || r->rising >= 20))
-			observe(s, r, "loss.diverged");
+			observe(s, r, r->tail, r->n, "loss.diverged");
 	}
 	set->n = 0;
 }
