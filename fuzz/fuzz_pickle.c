@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t entries;
 	int ret;
 
-	if (!ready++ && flight_dump_init(&dump, &err))
+	if (!ready++ && flight_dump_init(&dump, FLIGHT_SCRATCH_BYTES, &err))
 		abort();
 	ret = flight_read(&dump, data, size, &err);
 	check_dump(&dump, size);

@@ -195,7 +195,7 @@ static int set_up(void **state)
 	struct error err = { 0 };
 
 	*state = &d;
-	return flight_dump_init(&d, &err);
+	return flight_dump_init(&d, FLIGHT_SCRATCH_BYTES, &err);
 }
 
 static int tear_down(void **state)

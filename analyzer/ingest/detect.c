@@ -160,6 +160,17 @@ bool looks_like_dump(const char *path)
 	       (strstr(name, "trace") || strstr(name, "dump") || strstr(name, "comm_lib") || strstr(name, "fr_"));
 }
 
+bool named_like_dump(const char *path)
+{
+	static const char *const prefixes[] = { "nccl_trace_rank_", "comm_lib_trace_rank_", "_dump_" };
+	const char *name = base_name(path);
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
+		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0 && !strchr(name, '.'))
+			return true;
+	return false;
+}
+
 /* A word that reads like a host: letters first, a number in it, none of the words that files are named by. */
 static bool host_like(const char *s, size_t n)
 {

@@ -23,3 +23,4 @@ enum format detect(const uint8_t *head, size_t len);
 int32_t rank_from_path(const char *path);
 size_t host_from_path(const char *path, const char **start_ret);	/* length, 0: none */
 bool looks_like_dump(const char *path);
+bool named_like_dump(const char *path);	/* exactly as PyTorch names them */

@@ -11,7 +11,6 @@
 #define ENTRIES_MAX ((size_t)1 << 22)	/* of one dump; the recorder's default is 2,000 */
 #define GROUPS_MAX 65536
 #define GROUP_RANKS_MAX (1 << 20)
-#define SCRATCH_BYTES ((size_t)1 << 30)	/* reserved, not used, address space */
 
 enum flight_field {
 	F_NONE, F_RECORD_ID, F_PG_ID, F_GROUP, F_SEQ, F_P2P_SEQ, F_NAME, F_CREATED, F_IN_SIZES,
@@ -347,14 +346,14 @@ static void read_status(struct flight_dump *d, const struct value *status)
 	}
 }
 
-int flight_dump_init(struct flight_dump *d, struct error *err)
+int flight_dump_init(struct flight_dump *d, size_t scratch_bytes, struct error *err)
 {
 	*d = (struct flight_dump){ 0 };
 	d->arena = calloc(1, sizeof(*d->arena));
 	if (!d->arena)
 		return error_set(err, ERR_NOMEM, "no memory");
 	arena_init(d->arena, (size_t)64 << 20);
-	return scratch_init(&d->scratch, SCRATCH_BYTES, err);
+	return scratch_init(&d->scratch, scratch_bytes, err);
 }
 
 void flight_dump_deinit(struct flight_dump *d)

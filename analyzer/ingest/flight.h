@@ -70,7 +70,9 @@ struct flight_dump {
 	struct arena *arena;
 };
 
-int flight_dump_init(struct flight_dump *d, struct error *err);
+/* `scratch_bytes` of address space are reserved, and used as far as a dump needs them. */
+#define FLIGHT_SCRATCH_BYTES ((size_t)1 << 30)
+int flight_dump_init(struct flight_dump *d, size_t scratch_bytes, struct error *err);
 void flight_dump_deinit(struct flight_dump *d);
 
 /*

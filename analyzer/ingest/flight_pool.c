@@ -8,6 +8,8 @@
 #include "bundle/cleanup.h"
 
 #define THREADS_MAX 64
+#define POOL_SCRATCH_BYTES ((size_t)4 << 30)
+#define SLOT_SCRATCH_MIN ((size_t)64 << 20)
 
 enum slot_state { SLOT_FREE, SLOT_QUEUED, SLOT_DONE };
 
@@ -104,17 +106,21 @@ static void fold_oldest(struct flight_pool *p)
 int flight_pool_open(struct store *s, unsigned threads, struct flight_pool **ret, struct error *err)
 {
 	struct flight_pool *p = calloc(1, sizeof(*p));
+	size_t scratch = FLIGHT_SCRATCH_BYTES;
 
 	if (!p)
 		return error_set(err, ERR_NOMEM, "no memory");
 	p->s = s;
 	p->n_slots = threads < 2 ? 1 : 2 * (threads < THREADS_MAX ? threads : THREADS_MAX);
+	/* the more dumps at once, the less address space for each */
+	while (scratch * p->n_slots > POOL_SCRATCH_BYTES && scratch > SLOT_SCRATCH_MIN)
+		scratch /= 2;
 	p->slots = calloc(p->n_slots, sizeof(*p->slots));
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->work, NULL);
 	pthread_cond_init(&p->done, NULL);
 	for (size_t i = 0; p->slots && i < p->n_slots; i++)
-		if (flight_dump_init(&p->slots[i].dump, err)) {
+		if (flight_dump_init(&p->slots[i].dump, scratch, err)) {
 			flight_pool_close(p);
 			return -1;
 		}

@@ -401,6 +401,10 @@ static int read_format(struct intake *in, uint32_t member, struct tap *t, const 
 		m->state = MEMBER_IGNORED;
 		return 0;
 	case FMT_LOG:
+		if (named_like_dump(path)) {
+			error_at(&why, ERR_FORMAT, 0, "named like a flight-recorder dump, but neither a pickle nor JSON");
+			store_damage(in->s, member, &why, false);
+		}
 		m->sources |= 1u << SRC_APP;
 		return read_log(in, member, t, err);
 	case FMT_NVIDIA_SMI:
@@ -519,6 +523,23 @@ static int read_file(struct intake *in, const char *path, struct error *err)
 }
 
 /* ---- all ---- */
+
+/* A manifest goes in front of the first file of its folder, wherever it was named. */
+static void manifests_first(struct file_list *files)
+{
+	for (size_t i = 0; i < files->n; i++) {
+		const char *slash = strrchr(files->v[i], '/');
+		size_t dir = slash ? (size_t)(slash - files->v[i]) + 1 : 0, k = 0;
+		char *manifest = files->v[i];
+
+		if (strcmp(manifest + dir, MANIFEST))
+			continue;
+		while (k < i && strncmp(files->v[k], manifest, dir))
+			k++;
+		memmove(&files->v[k + 1], &files->v[k], (i - k) * sizeof(*files->v));
+		files->v[k] = manifest;
+	}
+}
 
 static uint64_t total_size(const struct file_list *files)
 {
@@ -641,6 +662,7 @@ int ingest(struct store *s, const struct pattern_set *set, char *const *inputs, 
 
 	for (size_t i = 0; ret == 0 && i < n_inputs; i++)
 		ret = strcmp(inputs[i], "-") ? walk(&in, inputs[i], 0, &files, err) : add_file(&files, "-", err);
+	manifests_first(&files);
 	in.digest = opt->digest || total_size(&files) <= DIGEST_ALL;
 	if (ret == 0)
 		ret = read_all(&in, &files, err);

@@ -437,7 +437,7 @@ struct prefix prefix_parse(const char *line, size_t len, int64_t tz_ns, bool tz_
 
 	c.out.rank = c.out.local_rank = RANK_NONE;
 	c.out.pid = PID_NONE;
-	while (c.end > c.p && (c.end[-1] == '\r' || c.end[-1] == ' '))
+	while (c.end > c.p && strchr("\r\n ", c.end[-1]) && c.end[-1])
 		c.end--;
 	cr = memrchr(c.p, '\r', left(&c));	/* a progress bar: what is shown last counts */
 	if (cr)

@@ -36,7 +36,7 @@ int main(int argc, char **argv)
 	struct flight_dump d;
 	size_t entries = 0;
 
-	if (!dir || flight_dump_init(&d, &err)) {
+	if (!dir || flight_dump_init(&d, FLIGHT_SCRATCH_BYTES, &err)) {
 		fprintf(stderr, "usage: tanalyze-bench-decode DIR\n");
 		return 2;
 	}
