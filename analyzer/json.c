@@ -96,7 +96,7 @@ static int close_container(struct parser *p, enum value_type type)
 	st->n = floor;
 	if (type == V_DICT && p->entries_depth && st->n_marks == p->entries_depth) {
 		if (p->sink->entry(p->sink->ctx, v, v->seq->start, reader_offset(&p->r)))
-			return FAIL(p, ERR_LIMIT, "more entries than one dump may hold");
+			return FAIL(p, ERR_LIMIT, "more or larger entries than one dump may hold");
 		st->n--;
 		p->s->used = p->kept;
 	} else if (type == V_LIST && st->n_marks + 1 == p->entries_depth) {

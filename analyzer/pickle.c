@@ -170,7 +170,7 @@ static int fold(struct vm *vm, struct value *v)
 	size_t index = (size_t)(v - vm->st->v);
 
 	if (vm->sink->entry(vm->sink->ctx, v, v->seq->start, reader_offset(&vm->r)))
-		return fail(vm, ERR_LIMIT, "more entries than one dump may hold");
+		return fail(vm, ERR_LIMIT, "more or larger entries than one dump may hold");
 	v->type = V_FOLDED;
 	if (index == vm->fold_at + vm->folded) {
 		vm->folded++;
@@ -187,7 +187,7 @@ static int fold_rest(struct vm *vm, struct value *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (v[i].type == V_DICT && vm->sink->entry(vm->sink->ctx, &v[i], v[i].seq->start, vm->op_at))
-			return fail(vm, ERR_LIMIT, "more entries than one dump may hold");
+			return fail(vm, ERR_LIMIT, "more or larger entries than one dump may hold");
 	return 0;
 }
 

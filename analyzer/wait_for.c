@@ -136,31 +136,6 @@ static const struct coll_pending *pending_of(const struct waiter *w)
 	return w->rg ? &w->rg->pending : w->p2p ? &w->p2p->pending : NULL;
 }
 
-/* Each rank's oldest unfinished operation. */
-static void find_oldest(struct graph *g)
-{
-	for (size_t i = 0; i < g->c->n_rg; i++) {
-		const struct coll_rank_group *rg = &g->c->rg[i];
-		struct waiter *w = waiter_of(g, rg->rank);
-
-		if (rg->pending.set && g->c->groups[rg->group].n_members > 1 &&
-		    (!w->rg || rg->pending.order < w->rg->pending.order))
-			w->rg = rg;
-	}
-	for (size_t i = 0; i < g->c->n_p2p; i++) {
-		const struct coll_p2p *p = &g->c->p2p[i];
-		struct waiter *w = waiter_of(g, p->rank);
-		const struct coll_pending *have = pending_of(w);
-
-		if (p->pending.set && (!have || p->pending.order < have->order)) {
-			w->rg = NULL;
-			w->p2p = p;
-		}
-	}
-	for (size_t i = 0; i < g->n; i++)
-		g->w[i].role = pending_of(&g->w[i]) ? WAITS : IDLE;
-}
-
 /* ---- who entered what ---- */
 
 enum answer { NO, YES, UNKNOWN };
@@ -202,6 +177,47 @@ static bool completed_anywhere(const struct graph *g, uint32_t group, int64_t se
 		if (completed(g, group, m->members[i], seq))
 			return true;
 	return false;
+}
+
+/*
+ * Which of two unfinished collectives of a rank came first?  Where a cut file has
+ * lost that, the one that a member has completed; then by group, so that the order
+ * of the dumps does not matter.
+ */
+static bool is_older(const struct graph *g, const struct coll_rank_group *a, const struct coll_rank_group *b)
+{
+	bool done_a, done_b;
+
+	if (a->pending.order != b->pending.order)
+		return a->pending.order < b->pending.order;
+	done_a = completed_anywhere(g, a->group, a->pending.seq);
+	done_b = completed_anywhere(g, b->group, b->pending.seq);
+	return done_a != done_b ? done_a : g->c->groups[a->group].key < g->c->groups[b->group].key;
+}
+
+/* Each rank's oldest unfinished operation. */
+static void find_oldest(struct graph *g)
+{
+	for (size_t i = 0; i < g->c->n_rg; i++) {
+		const struct coll_rank_group *rg = &g->c->rg[i];
+		struct waiter *w = waiter_of(g, rg->rank);
+
+		if (rg->pending.set && g->c->groups[rg->group].n_members > 1 &&
+		    (!w->rg || is_older(g, rg, w->rg)))
+			w->rg = rg;
+	}
+	for (size_t i = 0; i < g->c->n_p2p; i++) {
+		const struct coll_p2p *p = &g->c->p2p[i];
+		struct waiter *w = waiter_of(g, p->rank);
+		const struct coll_pending *have = pending_of(w);
+
+		if (p->pending.set && (!have || p->pending.order < have->order)) {
+			w->rg = NULL;
+			w->p2p = p;
+		}
+	}
+	for (size_t i = 0; i < g->n; i++)
+		g->w[i].role = pending_of(&g->w[i]) ? WAITS : IDLE;
 }
 
 /* The other end of a send / recv, and whether the operation of this index was posted there. */

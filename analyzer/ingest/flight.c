@@ -11,6 +11,8 @@
 #define ENTRIES_MAX ((size_t)1 << 22)	/* of one dump; the recorder's default is 2,000 */
 #define GROUPS_MAX 65536
 #define GROUP_RANKS_MAX (1 << 20)
+#define WORK_PER_BYTE 32		/* values looked at; a recorder's own dumps need less than one */
+#define WORK_FREE ((uint64_t)1 << 20)
 
 enum flight_field {
 	F_NONE, F_RECORD_ID, F_PG_ID, F_GROUP, F_SEQ, F_P2P_SEQ, F_NAME, F_CREATED, F_IN_SIZES,
@@ -83,6 +85,33 @@ static uint64_t mix(uint64_t h, uint64_t v)
 {
 	h = (h ^ v) * 0xff51afd7ed558ccdu;
 	return h ^ h >> 32;
+}
+
+/*
+ * A dump can name one large container in many places, for a byte or two each: what
+ * is looked at stays in proportion to the bytes.  False: too much.
+ */
+static bool afford(struct flight_dump *d, uint64_t work)
+{
+	bool ok = work <= d->work_left;
+
+	d->work_left = ok ? d->work_left - work : 0;
+	return ok;
+}
+
+/* What a string, or a list of lists or strings, costs to look at. */
+static uint64_t work_of(const struct value *v)
+{
+	uint64_t work = 1;
+
+	if (v && v->type == V_STR)
+		return work + v->len / 16;
+	for (uint32_t i = 0; v && v->type == V_LIST && i < v->seq->n; i++) {
+		const struct value *t = &v->seq->v[i];
+
+		work += 1 + (t->type == V_LIST ? t->seq->n : t->type == V_STR ? t->len / 16 : 0);
+	}
+	return work;
 }
 
 /* Hash and count of [[d0, d1], [d0]]: the sizes of a list of tensors. */
@@ -242,9 +271,13 @@ static int take_entry(void *ctx, const struct value *entry, uint64_t start, uint
 	const struct value_seq *q = entry->seq;
 	struct flight_entry *e;
 
+	if (!afford(d, q->n))
+		return -1;
 	for (uint32_t i = 0; i + 1 < q->n; i += 2)
 		v[field_of(d, &q->v[i], i / 2)] = &q->v[i + 1];
 	v[F_NONE] = NULL;
+	if (!afford(d, work_of(v[F_NAME]) + work_of(v[F_IN_SIZES]) + work_of(v[F_OUT_SIZES]) + work_of(v[F_IN_TYPES])))
+		return -1;
 	if (!v[F_NAME] && !v[F_SEQ] && !v[F_RECORD_ID])
 		return 0;	/* not an entry of a recorder */
 	if (d->n_entries == d->cap_entries) {
@@ -303,7 +336,21 @@ static void parse_ranks(struct flight_dump *d, struct flight_group *g, const str
 	qsort(g->ranks, g->n_ranks, sizeof(*g->ranks), compare_int32);
 }
 
-static void read_groups(struct flight_dump *d, const struct value *config)
+/* The values of a group or its status: a dictionary is searched for each of its keys. */
+static bool afford_group(struct flight_dump *d, const struct value *v)
+{
+	const struct value *ranks;
+
+	if (v->type != V_DICT)
+		return afford(d, work_of(v));
+	if (!afford(d, (uint64_t)v->seq->n * 3))
+		return false;
+	ranks = value_get(v, "ranks");
+	return afford(d, 16 * work_of(ranks));		/* they are sorted */
+}
+
+/* False: it refers to too much. */
+static bool read_groups(struct flight_dump *d, const struct value *config)
 {
 	size_t max = config && config->type == V_DICT ? config->seq->n / 2 : 0;
 
@@ -312,9 +359,12 @@ static void read_groups(struct flight_dump *d, const struct value *config)
 	d->groups = max ? ARENA_ARRAY(d->arena, struct flight_group, max) : NULL;
 	for (size_t i = 0; d->groups && i < max; i++) {
 		const struct value *key = &config->seq->v[2 * i], *v = key + 1;
-		struct flight_group *g = &d->groups[d->n_groups++];
+		struct flight_group *g = &d->groups[d->n_groups];
 		char *number;
 
+		if (!afford_group(d, v))
+			return false;
+		d->n_groups++;
 		g->name = text_of(key);
 		if (key->type == V_INT) {	/* 1.x: {pg_id: [ranks]} */
 			number = arena_printf(d->arena, "%lld", (long long)key->i);
@@ -325,9 +375,10 @@ static void read_groups(struct flight_dump *d, const struct value *config)
 			g->name = text_of(value_get(v, "name"));
 		parse_ranks(d, g, v->type == V_DICT ? value_get(v, "ranks") : v);
 	}
+	return true;
 }
 
-static void read_status(struct flight_dump *d, const struct value *status)
+static bool read_status(struct flight_dump *d, const struct value *status)
 {
 	size_t max = status && status->type == V_DICT ? status->seq->n / 2 : 0;
 
@@ -338,12 +389,15 @@ static void read_status(struct flight_dump *d, const struct value *status)
 	for (size_t i = 0; d->status && i < max; i++) {
 		const struct value *key = &status->seq->v[2 * i], *v = key + 1;
 
+		if (!afford_group(d, v))
+			return false;
 		d->status[d->n_status++] = (struct flight_status){
 			.pg_id = value_int(key, -1),
 			.enqueued = value_int(value_get(v, "last_enqueued_collective"), -1),
 			.completed = value_int(value_get(v, "last_completed_collective"), -1),
 		};
 	}
+	return true;
 }
 
 int flight_dump_init(struct flight_dump *d, size_t scratch_bytes, struct error *err)
@@ -392,6 +446,7 @@ int flight_read(struct flight_dump *d, const void *data, size_t len, struct erro
 	d->data_bytes = len;
 	memset(d->key_at, 0, sizeof(d->key_at));
 	d->has_status = false;
+	d->work_left = WORK_FREE + WORK_PER_BYTE * (uint64_t)len;
 	arena_reset(d->arena);
 	if (len == 0) {
 		ret = error_at(err, ERR_FORMAT, 0, "the file is empty");
@@ -404,8 +459,8 @@ int flight_read(struct flight_dump *d, const void *data, size_t len, struct erro
 	d->whole = ret == 0;
 	d->version = text_of(value_get(&top, "version"));
 	parse_version(d);
-	read_groups(d, value_get(&top, "pg_config"));
-	read_status(d, value_get(&top, "pg_status"));
+	if (!read_groups(d, value_get(&top, "pg_config")) || !read_status(d, value_get(&top, "pg_status")))
+		ret = error_at(err, ERR_LIMIT, len, "the process groups refer to more than one dump may hold");
 	return ret;
 }
 

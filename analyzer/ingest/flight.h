@@ -62,6 +62,7 @@ struct flight_dump {
 	struct value_stack stack;
 	const char *data;
 	size_t data_bytes;
+	uint64_t work_left;	/* values that may still be looked at */
 	struct flight_key {
 		const char *s;
 		uint32_t len;

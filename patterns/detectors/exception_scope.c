@@ -59,7 +59,7 @@ static void run(struct store *s)
 	for (size_t i = 0; i < s->n_obs; i++) {
 		struct observation *o = &s->obs[i];
 		const char *scope = owner(o) < 0 || (n <= 1 && !others && o->scope.process == 0) ? "alone" :
-				    n <= 1 || (others && n * 2 <= s->identity->n_ranks) ? "one" : "all";
+				    n <= 1 ? "one" : "all";
 
 		if (is_exception(o))
 			observation_fieldf(s, o, "scope_of", "%s", scope);
