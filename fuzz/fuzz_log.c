@@ -129,7 +129,7 @@ static void across_blocks(const uint8_t *data, size_t len, uint64_t seed, bool o
 	filler = block - (seed >> 20) % (len < block ? len : block);
 	text = malloc(filler + len);
 	CHECK(text);
-	memset(text, 'x', filler);
+	memset(text, ' ', filler);
 	memcpy(text + filler, data, len);
 	if (own_line)
 		text[filler - 1] = '\n';
