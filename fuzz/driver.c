@@ -28,8 +28,8 @@ static void say_which(void)
 
 	if (!current[0])
 		return;
-	if (write(STDERR_FILENO, what, sizeof(what) - 1) < 0 || write(STDERR_FILENO, current, strlen(current)) < 0 ||
-	    write(STDERR_FILENO, "\n", 1) < 0)
+	if (write(STDERR_FILENO, what, sizeof(what) - 1) < 0 ||
+	    write(STDERR_FILENO, current, strlen(current)) < 0 || write(STDERR_FILENO, "\n", 1) < 0)
 		_exit(EXIT_FAILURE);
 }
 
@@ -80,7 +80,8 @@ static int replay(const char *path, size_t *n)
 		_cleanup_free_ char *child = NULL;
 
 		if (ret == 0 && list[i]->d_name[0] != '.')
-			ret = asprintf(&child, "%s/%s", path, list[i]->d_name) < 0 ? -1 : replay(child, n);
+			ret = asprintf(&child, "%s/%s", path, list[i]->d_name) < 0 ? -1 :
+			      replay(child, n);
 		free(list[i]);
 	}
 	free(list);
@@ -89,7 +90,8 @@ static int replay(const char *path, size_t *n)
 
 int main(int argc, char **argv)
 {
-	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
+	struct sigaction sa = { .sa_handler = on_signal,
+				.sa_flags = (int)(SA_RESETHAND | SA_NODEFER) };
 	const int deadly[] = { SIGILL, SIGTRAP, SIGABRT, SIGSEGV, SIGBUS, SIGFPE };
 	size_t n = 0;
 

@@ -16,8 +16,13 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);	/* a target need not have it */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(holds) \
-	((holds) ? (void)0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #holds), __builtin_trap()))
+#define CHECK(holds) ((holds) ? (void)0 : broken(__FILE__, __LINE__, #holds))
+
+static inline void broken(const char *file, int line, const char *what)
+{
+	fprintf(stderr, "%s:%d: %s\n", file, line, what);
+	__builtin_trap();
+}
 
 /* A failure says what, and at which of the input's bytes if at any; success says nothing. */
 void check_error(int ret, const struct error *err, uint64_t size);

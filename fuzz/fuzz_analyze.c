@@ -54,8 +54,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	(void)argc;
 	(void)argv;
-	if (pattern_set_init(&set, &err) || patterns_add_shipped(&set, &err) || pattern_set_seal(&set, &err) ||
-	    scanner_init(&compiled, &set, &err)) {
+	if (pattern_set_init(&set, &err) || patterns_add_shipped(&set, &err) ||
+	    pattern_set_seal(&set, &err) || scanner_init(&compiled, &set, &err)) {
 		error_print(stderr, &err);
 		abort();
 	}
@@ -94,7 +94,8 @@ static void put_archive(FILE *f, const uint8_t *p, const uint8_t *end)
 	static const uint8_t zeros[2 * TAR_BLOCK];
 
 	while (p < end) {
-		const uint8_t *next = find_cut(p, end), *name = p + 4, *nl = memchr(name, '\n', (size_t)(next - name));
+		const uint8_t *next = find_cut(p, end), *name = p + 4;
+		const uint8_t *nl = memchr(name, '\n', (size_t)(next - name));
 		const uint8_t *body = nl ? nl + 1 : next;
 		size_t size = (size_t)(next - body);
 
@@ -146,7 +147,8 @@ static size_t allocated(void)
 static bool is_first(const struct store *s, uint32_t member)
 {
 	for (uint32_t i = 0; i < member; i++)
-		if (s->members[i].input == s->members[member].input && s->members[i].name == s->members[member].name)
+		if (s->members[i].input == s->members[member].input &&
+		    s->members[i].name == s->members[member].name)
 			return false;
 	return true;
 }
@@ -161,8 +163,9 @@ static void check_reread(const struct store *s)
 
 		if (!is_first(s, e->member))
 			continue;
-		CHECK(ingest_reread(intern_str(&s->strings, m->input), intern_str(&s->strings, m->name), e->offset, buf,
-				    e->length, &err) == 0);
+		CHECK(ingest_reread(intern_str(&s->strings, m->input),
+				    intern_str(&s->strings, m->name), e->offset, buf, e->length,
+				    &err) == 0);
 		CHECK(memcmp(buf, e->raw, e->length) == 0);
 	}
 }
@@ -171,11 +174,13 @@ static void check_json(const struct analysis *a, const char *text, size_t len)
 {
 	json_error_t why;
 	json_auto_t *o = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-	const json_t *verdict = json_object_get(o, "verdict"), *list = json_object_get(o, "evidence");
+	const json_t *verdict = json_object_get(o, "verdict");
+	const json_t *list = json_object_get(o, "evidence");
 
 	CHECK(json_is_object(o));
 	CHECK(strcmp(json_string_value(json_object_get(o, "schema")), "tachograph.report/1") == 0);
-	CHECK(strcmp(json_string_value(json_object_get(verdict, "status")), verdict_status_name(a->status)) == 0);
+	CHECK(strcmp(json_string_value(json_object_get(verdict, "status")),
+		     verdict_status_name(a->status)) == 0);
 	CHECK(json_is_string(json_object_get(verdict, "headline")));
 	CHECK(json_array_size(json_object_get(o, "inputs")) == a->store->n_members);
 	CHECK(json_array_size(json_object_get(o, "findings")) == a->n_findings);
@@ -199,7 +204,8 @@ static void check_printable(const char *text, size_t len)
 		n = text_utf8(text + i, len - i, &cp);
 		CHECK(n > 0);
 		CHECK(cp >= 0x20 || cp == '\n' || cp == '\t');
-		CHECK(!(cp >= 0x7f && cp < 0xa0) && !(cp >= 0x202a && cp <= 0x202e) && !(cp >= 0x2066 && cp <= 0x2069));
+		CHECK(!(cp >= 0x7f && cp < 0xa0) && !(cp >= 0x202a && cp <= 0x202e) &&
+		      !(cp >= 0x2066 && cp <= 0x2069));
 	}
 }
 
@@ -207,10 +213,11 @@ static void check_printable(const char *text, size_t len)
 static size_t element(const char *p, size_t len)
 {
 	static const char *const known[] = {
-		"a", "b", "blockquote", "body", "circle", "cite", "code", "dd", "details", "div", "dl", "dt", "footer",
-		"g", "h1", "h2", "h3", "head", "header", "html", "li", "line", "link", "main", "meta", "nav", "ol", "p", "path",
-		"pre", "rect", "section", "span", "strong", "style", "summary", "svg", "table", "tbody", "td", "text",
-		"th", "thead", "time", "title", "tr", "ul", "use",
+		"a", "b", "blockquote", "body", "circle", "cite", "code", "dd", "details", "div",
+		"dl", "dt", "footer", "g", "h1", "h2", "h3", "head", "header", "html", "li",
+		"link", "main", "meta", "nav", "ol", "p", "path", "pre", "rect", "section", "span",
+		"strong", "style", "summary", "svg", "table", "tbody", "td", "text", "th", "thead",
+		"time", "title", "tr", "ul", "use",
 	};
 	size_t n = 0;
 
@@ -244,7 +251,8 @@ static void check_page(const char *p, size_t len)
 			}
 		CHECK(p < end);
 		if (closes) {
-			CHECK(depth > 0 && open_len[depth - 1] == n && memcmp(open[depth - 1], name, n) == 0);
+			CHECK(depth > 0 && open_len[depth - 1] == n &&
+			      memcmp(open[depth - 1], name, n) == 0);
 			depth--;
 		} else if (p[-1] != '/') {
 			CHECK(depth < ARRAY_SIZE(open));
@@ -257,7 +265,10 @@ static void check_page(const char *p, size_t len)
 
 typedef int report_fn(const struct analysis *, FILE *, struct error *);
 
-static int narrow_text(const struct analysis *a, FILE *out, struct error *err) { return report_text(a, out, 60, err); }
+static int narrow_text(const struct analysis *a, FILE *out, struct error *err)
+{
+	return report_text(a, out, 60, err);
+}
 
 static char *report(const struct analysis *a, report_fn *write, size_t *len_ret)
 {
@@ -283,7 +294,8 @@ static uint64_t check_reports(const struct analysis *a)
 	check_page(page, page_len);
 	CHECK(!strcasestr(page, "<script"));
 	CHECK(text_len && text[text_len - 1] == '\n');
-	return hash_bytes(text, text_len, hash_bytes(page, page_len, hash_bytes(json, json_len, 1)));
+	return hash_bytes(text, text_len,
+			  hash_bytes(page, page_len, hash_bytes(json, json_len, 1)));
 }
 
 /* One analysis; a hash of its reports, 0 when memory did not suffice. */

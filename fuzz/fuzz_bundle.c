@@ -51,7 +51,8 @@ static size_t next_size(uint64_t *seed)
 	return 1 + (*seed >> 16) % (((size_t)1 << bits[*seed >> 8 & 3]) - 1);
 }
 
-static void read_member(struct stream *s, const uint8_t *plain, size_t len, uint64_t seed, struct course *c)
+static void read_member(struct stream *s, const uint8_t *plain, size_t len, uint64_t seed,
+			struct course *c)
 {
 	static uint8_t buf[READ_MAX];
 	struct error err = { 0 };
@@ -59,7 +60,8 @@ static void read_member(struct stream *s, const uint8_t *plain, size_t len, uint
 	ssize_t n;
 
 	while ((n = stream_read(s, buf, next_size(&seed), &err)) > 0) {
-		CHECK(!plain || (at + (uint64_t)n <= len && memcmp(plain + at, buf, (size_t)n) == 0));
+		CHECK(!plain ||
+		      (at + (uint64_t)n <= len && memcmp(plain + at, buf, (size_t)n) == 0));
 		for (ssize_t i = 0; i < n; i++)
 			c->hash = (c->hash ^ buf[i]) * 0x100000001b3u;
 		at += (uint64_t)n;
@@ -92,7 +94,8 @@ static struct course read_all(const uint8_t *data, size_t len, uint64_t seed)
 		if (name)
 			c.hash ^= hash_bytes(name, strlen(name), c.hash);
 		read_member(s, wrapped ? NULL : data, len, seed, &c);
-		CHECK(c.bytes <= OUT_FREE + READ_MAX || c.bytes / OUT_RATIO <= len + READ_MAX / OUT_RATIO);
+		CHECK(c.bytes <= OUT_FREE + READ_MAX ||
+		      c.bytes / OUT_RATIO <= len + READ_MAX / OUT_RATIO);
 	}
 	check_error(r, &err, len);
 	c.end = err.code;
@@ -111,7 +114,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	mend_checksums(copy, size);
 	whole = read_all(copy, size, 0);
 	parts = read_all(copy, size, hash_bytes(data, size, 1) | 1);
-	CHECK(whole.members == parts.members && whole.skipped == parts.skipped && whole.end == parts.end);
+	CHECK(whole.members == parts.members && whole.skipped == parts.skipped &&
+	      whole.end == parts.end);
 	CHECK(whole.failed == parts.failed && whole.limited == parts.limited);
 	CHECK(whole.limited || (whole.bytes == parts.bytes && whole.hash == parts.hash));
 	return 0;

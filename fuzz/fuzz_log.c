@@ -28,8 +28,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	(void)argc;
 	(void)argv;
-	if (pattern_set_init(&set, &err) || patterns_add_shipped(&set, &err) || pattern_set_seal(&set, &err) ||
-	    scanner_init(&scanner, &set, &err) || log_open(&scanner, &store, &opt, &the_log, &err)) {
+	if (pattern_set_init(&set, &err) || patterns_add_shipped(&set, &err) ||
+	    pattern_set_seal(&set, &err) || scanner_init(&scanner, &set, &err) ||
+	    log_open(&scanner, &store, &opt, &the_log, &err)) {
 		error_print(stderr, &err);
 		abort();
 	}
@@ -74,7 +75,8 @@ static struct log_counts read_text(const uint8_t *data, size_t len, uint64_t see
 	after = log_counts(the_log);
 	check_store(&store);
 	check_quotes(&store, 0, data, len);
-	return (struct log_counts){ .lines = after.lines - before.lines, .hits = after.hits - before.hits,
+	return (struct log_counts){ .lines = after.lines - before.lines,
+				    .hits = after.hits - before.hits,
 				    .undecided = after.undecided - before.undecided };
 }
 
@@ -104,10 +106,13 @@ static uint64_t hash_observations(void)
 
 	for (size_t i = 0; i < store.n_obs; i++) {
 		const struct observation *o = &store.obs[i];
-		const int64_t facts[] = { o->source, o->user_written, o->count, o->time.base, o->time.ns, o->onset.ns,
-					  o->first.ns, o->last.ns, o->n_fields, o->n_evidence, o->scope.rank,
-					  o->scope.local_rank, o->scope.attempt, o->scope.pid, o->scope.host, o->scope.gpu,
-					  o->scope.process, o->scope.link, o->scope.object, o->scope.sender };
+		const int64_t facts[] = {
+			o->source, o->user_written, o->count, o->time.base, o->time.ns, o->onset.ns,
+			o->first.ns, o->last.ns, o->n_fields, o->n_evidence, o->scope.rank,
+			o->scope.local_rank, o->scope.attempt, o->scope.pid, o->scope.host,
+			o->scope.gpu, o->scope.process, o->scope.link, o->scope.object,
+			o->scope.sender,
+		};
 
 		add(&h, o->kind->name, strlen(o->kind->name));
 		add(&h, facts, sizeof(facts));

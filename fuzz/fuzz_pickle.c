@@ -39,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (ret && (err.code == ERR_NONE || !err.what[0] || !err.has_offset || err.offset > size))
 		__builtin_trap();
 	entries = dump.n_entries;
-	if (flight_read(&dump, data, size, &again) != ret || dump.n_entries != entries || again.offset != err.offset)
+	if (flight_read(&dump, data, size, &again) != ret || dump.n_entries != entries ||
+	    again.offset != err.offset)
 		__builtin_trap();
 	return 0;
 }

@@ -13,11 +13,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static int (*const readers[])(struct store *, uint32_t, const char *, size_t, struct error *) = {
+	static int (*const readers[])(struct store *, uint32_t, const char *, size_t,
+				      struct error *) = {
 		ingest_nvidia_smi, ingest_kubernetes_json, ingest_kubernetes_text, ingest_stacks,
 		ingest_elastic_error,
 	};
-	_cleanup_free_ char *copy = malloc(size > 1 ? size - 1 : 1);	/* of its exact size, for the sanitizer */
+	/* of its exact size, for the sanitizer */
+	_cleanup_free_ char *copy = malloc(size > 1 ? size - 1 : 1);
 	struct error err = { 0 };
 	struct store s;
 	int ret;

@@ -9,11 +9,13 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -43,7 +45,8 @@ SMALL = ("--ranks", "2", "--steps", "1", "--topology", "flat", "--ring", "6")
 def pickles():
     dump = {
         "version": "2.10", "pg_config": {"0": {"name": "0", "desc": "default_pg", "ranks": "[0, 1]"}},
-        "pg_status": {"0": {"last_enqueued_collective": 3, "last_started_collective": -1, "last_completed_collective": 2}},
+        "pg_status": {"0": {"last_enqueued_collective": 3, "last_started_collective": -1,
+                            "last_completed_collective": 2}},
         "entries": [{
             "record_id": i, "pg_id": 0, "process_group": ("0", "default_pg"), "collective_seq_id": i, "p2p_seq_id": 0,
             "op_id": i, "profiling_name": "nccl:all_reduce", "time_created_ns": 1773455000000000000 + i,
@@ -154,15 +157,12 @@ Root Cause (first observed failure):
 
 
 def logs():
-    n = 0
     for name, sigs in signatures():
-        lines = [x for s in sigs for x in s.get("match", []) + s.get("no_match", [])]
+        lines = [x for s in sigs for x in s.get("match", [])[:2] + s.get("no_match", [])[:1]]
         for i in range(0, len(lines), 12):
-            text = ""
-            for line in lines[i:i + 12]:
-                text += (PREFIXES[n % len(PREFIXES)] if n % 2 else "") + line + "\n"
-                n += 1
-            put("log", "%s-%d" % (name, i // 12), text)
+            chosen = [zlib.crc32(line.encode()) % (2 * len(PREFIXES)) for line in lines[i:i + 12]]
+            put("log", "%s-%d" % (name, i // 12), "".join("%s%s\n" % (PREFIXES[n] if n < len(PREFIXES) else "", line)
+                                                          for n, line in zip(chosen, lines[i:i + 12])))
     put("log", "torchrun", TORCHRUN)
     put("log", "loss-nan", "".join("[rank1]: step %d lm loss: %s | lr 1e-4\n" % (i, v) for i, v in
                                    enumerate(("2.5", "2.1E+00", "1.9", "nan", "nan"))))
@@ -332,6 +332,9 @@ def main():
     analyses()
     literals = [w for _, sigs in signatures() for s in sigs for w in s["literal"]]
     dictionary("log", literals + PREFIXES[1:] + ["loss: ", "loss=nan", "  exitcode  : -9 (pid: 4711)\n", "  rank      : 5 (local_rank: 5)\n"])
+    words = re.findall(r"<[a-z_]+>|</[a-z_]+>", SMI) + re.findall(r'"[A-Za-z]+": "?', EVENT + POD + ELASTIC)
+    words += re.findall(r"[A-Z][A-Za-z ]+:", KUBECTL) + ["Thread 0x", "(most recent call first):", "#0  0x", "[<0>] ", "(idle)", "<!--", "<![CDATA["]
+    dictionary("structured", words)
     dictionary("analyze", ["=== rank_1.log\n", "=== nccl_trace_rank_1\n", "=== dmesg-node07.log\n", "=== nvidia-smi.xml\n",
                            "=== manifest.json\n", "\n=== ", *PREFIXES[1:], "Xid (PCI:0000:9b:00): 79,", "Out of memory: Killed process ",
                            "Watchdog caught collective operation timeout", "NCCL INFO ", "rank 3 nranks 8 ", "busId 9b000", '"entries":[',

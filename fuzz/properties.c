@@ -21,7 +21,8 @@ static void check_stamp(struct stamp t)
 
 static void check_member(const struct store *s, const struct member *m)
 {
-	CHECK(m->input && m->input < s->strings.n && m->name < s->strings.n && m->host < s->strings.n);
+	CHECK(m->input && m->input < s->strings.n && m->name < s->strings.n &&
+	      m->host < s->strings.n);
 	CHECK(m->kind && m->kind[0] && m->state <= MEMBER_IGNORED && m->rank >= RANK_NONE);
 	CHECK(m->sources < 1u << SRC_COUNT);
 	CHECK(!m->sha256[0] || strlen(m->sha256) == DIGEST_HEX - 1);
@@ -35,7 +36,8 @@ static void check_scope(const struct store *s, const struct scope *c)
 {
 	const sid names[] = { c->host, c->gpu, c->process, c->link, c->object, c->sender };
 
-	CHECK(c->rank >= RANK_NONE && c->local_rank >= RANK_NONE && c->attempt >= RANK_NONE && c->pid >= PID_NONE);
+	CHECK(c->rank >= RANK_NONE && c->local_rank >= RANK_NONE && c->attempt >= RANK_NONE &&
+	      c->pid >= PID_NONE);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		CHECK(names[i] < s->strings.n);
 }
@@ -45,7 +47,8 @@ static void check_observation(const struct store *s, const struct observation *o
 	CHECK(o->kind && o->kind->name[0] && o->source < SRC_COUNT && o->count >= 1);
 	CHECK(o->n_fields <= FIELDS_MAX && o->n_evidence <= QUOTES_MAX && o->error_ns >= 0);
 	for (unsigned i = 0; i < o->n_fields; i++)
-		CHECK(o->fields[i].name && o->fields[i].name < s->strings.n && o->fields[i].value < s->strings.n);
+		CHECK(o->fields[i].name && o->fields[i].name < s->strings.n &&
+		      o->fields[i].value < s->strings.n);
 	for (unsigned i = 0; i < o->n_evidence; i++)
 		CHECK(o->evidence[i] < s->n_evidence);
 	check_scope(s, &o->scope);
@@ -81,7 +84,8 @@ void check_quotes(const struct store *s, size_t first, const void *data, size_t 
 		CHECK(memcmp(e->raw, text + e->offset, e->length) == 0);
 		if (!e->line)		/* of a format without lines */
 			continue;
-		for (const char *p = text; (p = memchr(p, '\n', (size_t)(text + e->offset - p))); p++)
+		for (const char *p = text; (p = memchr(p, '\n', (size_t)(text + e->offset - p)));
+		     p++)
 			line++;
 		CHECK(e->line == line);
 	}
