@@ -1,0 +1,40 @@
+/*
+ * bundle_write - a bundle: a POSIX tar in independent zstd frames.
+ *
+ * Plain `tar --zstd -x` opens it.  A frame holds at most 1 MiB of tar, so that
+ * reading is parallel and a cut file gives every whole frame before the cut; a
+ * skippable frame at the end indexes them.  Compressed by a thread beside the
+ * caller's.  FORMAT.md has the bytes.
+ */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bundle/digest.h"
+#include "bundle/error.h"
+
+struct bundle_writer;
+
+struct bundle_member {
+	char name[200];
+	uint64_t bytes;
+	char sha256[DIGEST_HEX];
+};
+
+/* Begins "<path>.partial", 0640. */
+int bundle_create(const char *path, struct bundle_writer **ret, struct error *err);
+/* Level 1 for binary streams, 3 for text. */
+int bundle_add(struct bundle_writer *b, const char *name, const void *data, size_t len, int level, struct error *err);
+/* The rest of `fd` from its offset on, at most `max` bytes. */
+int bundle_add_fd(struct bundle_writer *b, const char *name, int fd, uint64_t max, int level, struct error *err);
+/* What was added so far is on the disk when this returns. */
+int bundle_sync(struct bundle_writer *b, struct error *err);
+/* Members written, in order; valid until the next call. */
+const struct bundle_member *bundle_members(const struct bundle_writer *b, size_t *n_ret);
+/* Ends the archive and the index, syncs, renames. */
+int bundle_finish(struct bundle_writer *b, struct error *err);
+/* Without finish: the .partial stays.  NULL is fine. */
+void bundle_writer_close(struct bundle_writer *b);
+
+static inline void bundle_writer_closep(struct bundle_writer **b) { bundle_writer_close(*b); }
+#define _cleanup_bundle_writer_ __attribute__((cleanup(bundle_writer_closep)))

@@ -1,0 +1,64 @@
+/*
+ * capture - what the parts of the daemon share, and the table of sources.
+ *
+ * The daemon copies bytes: what a record means is the analyzer's business.  The
+ * only thing that it looks for are its triggers.
+ */
+#pragma once
+#include "capture/config.h"
+#include "capture/loop.h"
+#include "capture/ring.h"
+#include "capture/track.h"
+#include "capture/trigger.h"
+#include "capture/worker.h"
+
+struct source_status {
+	enum source_state state;
+	char reason[160];
+};
+
+struct capture {
+	struct config config;
+	struct loop *loop;
+	struct ring *ring;
+	struct track track;
+	struct source_status *status;	/* as `sources` */
+	void **source_data;		/* as `sources`: what start() made */
+	struct triggers *triggers;	/* capture/trigger.c */
+	struct control *control;	/* capture/control.c: the socket */
+	struct dumps *dumps;		/* capture/dumps.c: the dump that runs, and what is kept */
+	int64_t started_ns;
+};
+
+/*
+ * One thing the daemon watches.  start() may fail (no GPU, no capability, no such
+ * file): the reason goes into the manifest and the other sources go on.
+ */
+struct source {
+	const char *name;	/* in the configuration and the manifest */
+	const char *what;	/* one clause for people */
+	int (*start)(struct capture *c, void **ret, struct error *err);
+	void (*stop)(struct capture *c, void *data);	/* NULL data is fine */
+	/* A process became tracked, changed (its libnccl.so is known now), or ended (t->gone).  May be NULL. */
+	void (*tracked)(struct capture *c, void *data, const struct tracked *t);
+	void (*reload)(struct capture *c, void *data);	/* the configuration changed; may be NULL */
+};
+extern const struct source *const sources[];	/* capture/sources.c; NULL ends it */
+
+/* Of `source`: the state that the manifest states; also recorded in the ring when it changes. */
+void capture_state(struct capture *c, const char *source, enum source_state state, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* Tell every source about a tracked process (capture/track_source calls it). */
+void capture_tracked(struct capture *c, const struct tracked *t);
+
+/*
+ * A worker wired into the loop: its records go to the ring, its states to the
+ * manifest, a hung or dead one is restarted after a while.  own() gets its
+ * WORKER_OWN messages; may be NULL.
+ */
+struct attached_worker;
+typedef void worker_own_fn(struct capture *c, void *ctx, uint16_t kind, const uint8_t *payload, size_t bytes);
+struct attached_worker *capture_attach_worker(struct capture *c, const char *source, worker_fn *fn, void *fn_ctx,
+					      int64_t budget_ns, worker_own_fn *own, void *own_ctx, struct error *err);
+bool attached_worker_ask(struct attached_worker *w, uint16_t kind, const void *payload, size_t bytes);
+void capture_detach_worker(struct capture *c, struct attached_worker *w);	/* NULL is fine */

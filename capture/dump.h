@@ -1,0 +1,55 @@
+/*
+ * dump - one bundle, from a ring, from a dead daemon's ring, or from nothing.
+ *
+ * Runs in a process of its own (forked by the daemon, or tdump itself), so that
+ * capture goes on.  Order: manifest.json and the ring as it is, synced, within
+ * two seconds of the trigger; then, after the post window, what is taken at dump
+ * (table of dump sources, each in a worker with a budget), the ring's segments that changed since, and
+ * manifest-end.json.  The file is "<name>.partial" until it is whole, synced and
+ * renamed; a `.partial` is a valid cut bundle at every moment.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bundle/bundle_write.h"
+#include "bundle/error.h"
+#include "capture/config.h"
+#include "capture/track.h"
+#include "capture/worker.h"
+
+struct dump_request {
+	const char *trigger;		/* kind */
+	const char *reason;		/* what was seen; text of --reason */
+	const char *job;		/* NULL: of the tracked processes */
+	int32_t pid, rank;		/* -1 */
+	const char *ring_dir;		/* NULL: none */
+	const char *out;		/* file or directory; NULL: config->bundle_dir */
+	const struct config *config;
+	const struct track *track;	/* NULL: found by looking through /proc */
+	const char *sources_json;	/* state of the daemon's sources, a JSON array; NULL */
+	uint32_t post_s;
+	bool live;			/* the host is the one of the ring, now: take what is taken at dump */
+	void (*progress)(void *ctx, const char *line);	/* may be NULL */
+	void *progress_ctx;
+};
+
+/* The path of the bundle, in `path_ret`.  ENOSPC leaves what could be written, as a whole bundle that says so. */
+int dump_run(const struct dump_request *rq, char *path_ret, size_t path_size, struct error *err);
+
+/*
+ * What is taken when a bundle is made, besides the ring.  run() is a worker: it
+ * sends members and one state.  `tracks` are the living processes of the job.
+ */
+struct dump_context {
+	const struct config *config;
+	const struct tracked *tracks;
+	size_t n_tracks;
+	bool first;			/* flight recorder: the first of two takings, 3 s apart */
+};
+struct dump_source {
+	const char *name;		/* in the manifest */
+	uint32_t budget_s;
+	void (*run)(struct worker_link *l, void *ctx);	/* ctx: struct dump_context */
+};
+extern const struct dump_source *const dump_sources[];	/* capture/dump_sources.c; NULL ends it */

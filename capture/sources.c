@@ -1,0 +1,9 @@
+#include <stddef.h>
+
+#include "capture/capture.h"
+#include "capture/sources/sources.h"
+
+/* Order of start: who the job is comes before what watches it. */
+const struct source *const sources[] = {
+	NULL,
+};

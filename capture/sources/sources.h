@@ -1,0 +1,4 @@
+/* sources - each is one file of this folder; capture/sources.c lists them. */
+#pragma once
+#include "capture/capture.h"
+
