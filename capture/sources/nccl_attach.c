@@ -1,0 +1,156 @@
+#include "capture/sources/nccl_attach.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "bundle/cleanup.h"
+#include "capture/sources/elf_sites.h"
+
+/* Functions of nccl.h, and of rccl where it spells one differently. */
+static const struct {
+	const char *function, *program;
+	bool makes_comm;		/* its return is looked at too */
+} probed[] = {
+	{ "ncclCommInitRank", "on_init_rank", true },
+	{ "ncclCommInitRankConfig", "on_init_rank", true },
+	{ "ncclCommInitRankScalable", "on_init_scalable", true },
+	{ "ncclCommSplit", "on_split", true },
+	{ "ncclCommFinalize", "on_finalize", false },
+	{ "ncclCommDestroy", "on_destroy", false },
+	{ "ncclCommAbort", "on_abort", false },
+	{ "ncclAllReduce", "on_all_reduce", false },
+	{ "ncclBroadcast", "on_broadcast", false },
+	{ "ncclBcast", "on_bcast", false },
+	{ "ncclReduce", "on_reduce", false },
+	{ "ncclAllGather", "on_all_gather", false },
+	{ "ncclReduceScatter", "on_reduce_scatter", false },
+	{ "ncclSend", "on_send", false },
+	{ "ncclRecv", "on_recv", false },
+	{ "ncclAlltoAll", "on_all_to_all", false },
+	{ "ncclAllToAll", "on_all_to_all", false },
+	{ "ncclGather", "on_gather", false },
+	{ "ncclScatter", "on_scatter", false },
+};
+
+#define LIBRARIES_MAX 64
+
+struct libraries {
+	struct { dev_t device; ino_t inode; } known[LIBRARIES_MAX];
+	size_t n;
+};
+
+static bool is_known(struct libraries *libs, const struct stat *st)
+{
+	for (size_t i = 0; i < libs->n; i++)
+		if (libs->known[i].device == st->st_dev && libs->known[i].inode == st->st_ino)
+			return true;
+	return false;
+}
+
+static int attach_one(struct bpf_object *obj, const char *program, bool at_return, const char *path, uint64_t offset,
+		      struct error *err)
+{
+	struct bpf_program *p = bpf_object__find_program_by_name(obj, program);
+	struct bpf_link *link = p ? bpf_program__attach_uprobe(p, at_return, -1, path, offset) : NULL;
+
+	if (!link)
+		return error_sys(err, "cannot put a uprobe at offset %#llx", (unsigned long long)offset);
+	bpf_link__disconnect(link);	/* it holds until this process ends */
+	return 0;
+}
+
+static int attach_all(struct bpf_object *obj, const char *path, struct nccl_attached *ret, struct error *err)
+{
+	const char *names[ARRAY_SIZE(probed)];
+	struct elf_site sites[ARRAY_SIZE(probed)];
+	int found;
+
+	for (size_t i = 0; i < ARRAY_SIZE(probed); i++)
+		names[i] = probed[i].function;
+	found = elf_sites_find(path, names, ARRAY_SIZE(probed), sites, err);
+	if (found < 0)
+		return -1;
+	if (!found)
+		return error_set(err, ERR_UNSUPPORTED, "%s has no symbols of NCCL", path);
+	for (size_t i = 0; i < ARRAY_SIZE(probed); i++) {
+		if (!sites[i].offset)
+			continue;
+		if (attach_one(obj, probed[i].program, false, path, sites[i].offset, err) ||
+		    (probed[i].makes_comm && attach_one(obj, "on_made", true, path, sites[i].offset, err)))
+			return error_in(err, probed[i].function);
+		ret->functions++;
+		ret->stepped += sites[i].is_stepped;
+	}
+	return 0;
+}
+
+static void refuse(struct worker_link *l, const struct error *err)
+{
+	char text[256];
+
+	error_text(err, text, sizeof(text));
+	worker_own(l, NCCL_REFUSED, text, strlen(text));
+}
+
+static void library(struct worker_link *l, struct libraries *libs, struct bpf_object *obj, const char *path)
+{
+	struct {
+		struct nccl_attached a;
+		char path[256];
+	} answer = { 0 };
+	struct error err = { 0 };
+	struct stat st;
+
+	if (stat(path, &st)) {
+		if (errno != ENOENT)		/* the process is gone, and its root with it */
+			error_sys(&err, "cannot read %s", path);
+	} else if (is_known(libs, &st)) {
+		return;
+	} else if (libs->n == LIBRARIES_MAX) {
+		error_set(&err, ERR_LIMIT, "%s: more than %d libraries", path, LIBRARIES_MAX);
+	} else {
+		/* A library that failed is known too: it would fail again, for each of its processes. */
+		libs->known[libs->n].device = st.st_dev;
+		libs->known[libs->n++].inode = st.st_ino;
+		if (!attach_all(obj, path, &answer.a, &err)) {
+			size_t len = strlen(path);
+
+			len = len < sizeof(answer.path) ? len : sizeof(answer.path);
+			memcpy(answer.path, path, len);
+			worker_own(l, NCCL_ATTACHED, &answer, sizeof(answer.a) + len);
+		}
+	}
+	if (err.code != ERR_NONE)
+		refuse(l, &err);
+}
+
+void nccl_attach_run(struct worker_link *l, void *ctx)
+{
+	struct pollfd p = { .fd = l->fd, .events = POLLIN };
+	struct libraries libs = { .n = 0 };
+	struct {
+		struct worker_message head;
+		char path[512];
+	} m;
+
+	worker_own(l, NCCL_HELLO, NULL, 0);
+	for (;;) {
+		int ready = poll(&p, 1, (int)(NCCL_ATTACH_BUDGET_NS / 3000000));
+		ssize_t n;
+
+		if (ready == 0)
+			worker_alive(l);
+		if (ready <= 0)
+			continue;
+		n = recv(l->fd, &m, sizeof(m) - 1, MSG_DONTWAIT);
+		if (n == 0)
+			return;		/* the daemon is gone */
+		if (n < (ssize_t)sizeof(m.head) || m.head.kind != NCCL_LIBRARY)
+			continue;
+		m.path[(size_t)n - sizeof(m.head)] = '\0';
+		library(l, &libs, ctx, m.path);
+	}
+}
