@@ -2,7 +2,7 @@
  * nccl - calls into libnccl.so, seen where they enter it.
  *
  * The daemon attaches a program to each function that the library exports, at its
- * first instruction or behind its endbr64, where the arguments still stand as the
+ * first instruction or shortly behind it, where the arguments still stand as the
  * caller left them.  A communicator's group is a hash that all its members compute
  * alike; NCCL hands every member the same 128 bytes of ncclUniqueId.
  */

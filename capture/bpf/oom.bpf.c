@@ -40,16 +40,15 @@ static __always_inline __u32 is_memcg(void *ctx)
 
 enum { RSS_FILE, RSS_ANON, RSS_SWAP, RSS_SHMEM };	/* the kernel's order */
 
-/* Without what each CPU has not yet added: within 1 MiB a CPU or so, as the kernel's own message. */
-static __always_inline __u64 rss_kib(struct mm_struct *mm, int which, __u32 page_kib)
-{
-	struct mm_struct___atomic *old = (void *)mm;
-	__s64 pages;
+/* Pages; a macro, since CO-RE relocates an index only where it is a constant. */
+#define RSS_PAGES(mm, which)							\
+	(bpf_core_field_exists(((struct mm_struct___atomic *)0)->rss_stat.count) ?	\
+	 BPF_CORE_READ((struct mm_struct___atomic *)(void *)(mm), rss_stat.count[which].counter) : \
+	 BPF_CORE_READ(mm, rss_stat[which].count))
 
-	if (bpf_core_field_exists(old->rss_stat.count))
-		pages = BPF_CORE_READ(old, rss_stat.count[which].counter);
-	else
-		pages = BPF_CORE_READ(mm, rss_stat[which].count);
+/* Without what each CPU has not yet added: within 1 MiB a CPU or so, as the kernel's own message. */
+static __always_inline __u64 kib_of(__s64 pages, __u32 page_kib)
+{
 	return pages > 0 ? (__u64)pages * page_kib : 0;
 }
 
@@ -108,9 +107,9 @@ static __always_inline void put_victim(struct oom_event *e, struct task_struct *
 	struct probe_settings *s = settings_get();
 
 	if (mm && s) {
-		e->kill.anon_rss_kib = rss_kib(mm, RSS_ANON, s->page_kib);
-		e->kill.file_rss_kib = rss_kib(mm, RSS_FILE, s->page_kib);
-		e->kill.shmem_rss_kib = rss_kib(mm, RSS_SHMEM, s->page_kib);
+		e->kill.anon_rss_kib = kib_of(RSS_PAGES(mm, RSS_ANON), s->page_kib);
+		e->kill.file_rss_kib = kib_of(RSS_PAGES(mm, RSS_FILE), s->page_kib);
+		e->kill.shmem_rss_kib = kib_of(RSS_PAGES(mm, RSS_SHMEM), s->page_kib);
 		e->kill.total_vm_kib = BPF_CORE_READ(mm, total_vm) * s->page_kib;
 	}
 	e->kill.oom_score_adj = BPF_CORE_READ(victim, signal, oom_score_adj);

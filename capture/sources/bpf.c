@@ -10,6 +10,7 @@
 #include "capture/sources/bpf.h"
 #include "capture/sources/bpf_look.h"
 #include "capture/sources/probes.h"
+#include "capture/sources/process.h"
 #include "capture/sources/sources.h"
 
 #include "block_io.skel.h"
@@ -194,6 +195,8 @@ static void bpf_stop(struct capture *c, void *data)
 	loop_remove(c->loop, s->wakeup);
 	loop_remove(c->loop, s->drain);
 	loop_remove(c->loop, s->look);
+	if (s->events)
+		drain(s);	/* what came since the last time */
 	for (size_t i = 0; i < PROBE_MAX; i++)
 		probe_unload(&s->probes[i]);
 	ring_buffer__free(s->events);

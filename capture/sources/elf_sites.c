@@ -20,21 +20,28 @@ static bool is_push(const uint8_t *code, size_t len)
 	return len >= 1 && code[0] >= 0x50 && code[0] <= 0x57;
 }
 
+static bool is_branch(const uint8_t *code, size_t len)
+{
+	if (len >= 2 && code[0] == 0x0f)	/* jcc, 32 bits */
+		return (code[1] & 0xf0) == 0x80;
+	return len >= 1 && ((code[0] & 0xf0) == 0x70 || code[0] == 0xe8 || code[0] == 0xe9 || code[0] == 0xeb);
+}
+
 bool elf_site_is_stepped(const uint8_t *code, size_t len)
 {
 #if defined(__x86_64__)
 	static const uint8_t nop5[] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
 
-	if (is_push(code, len))
+	if (len == 0)
+		return true;
+	if (is_push(code, len) || is_branch(code, len) || code[0] == 0x90 /* nop */)
 		return false;
-	if (len >= sizeof(nop5) && !memcmp(code, nop5, sizeof(nop5)))
-		return false;
-	/* nop, jmp, call: emulated too */
-	return !(len >= 1 && (code[0] == 0x90 || code[0] == 0xeb || code[0] == 0xe9 || code[0] == 0xe8));
+	return len < sizeof(nop5) || memcmp(code, nop5, sizeof(nop5)) != 0;
 #else
 	(void)code;
 	(void)len;
 	(void)is_push;
+	(void)is_branch;
 	return true;
 #endif
 }
@@ -59,25 +66,46 @@ static uint64_t file_offset(Elf *elf, uint64_t address, size_t *room_ret)
 	return 0;
 }
 
+/*
+ * Length of an instruction of a prologue that leaves the arguments, the stack and
+ * memory alone, so that the probe may as well stand behind it; 0: any other.
+ */
+static size_t harmless(const uint8_t *code, size_t len)
+{
+	bool registers, to_rax;
+
+	if (len >= 4 && !memcmp(code, "\xf3\x0f\x1e\xfa", 4))	/* endbr64 */
+		return 4;
+	if (len >= 5 && code[0] == 0xb8)	/* mov $n,%eax */
+		return 5;
+	if (len >= 2 && code[0] == 0x31 && code[1] == 0xc0)	/* xor %eax,%eax */
+		return 2;
+	if (len >= 2 && code[0] == 0x85 && code[1] >= 0xc0)	/* test %r,%r */
+		return 2;
+	if (len < 3 || (code[0] & 0xf8) != 0x48)		/* 64-bit operands */
+		return 0;
+	registers = code[2] >= 0xc0;
+	to_rax = registers && !(code[0] & 1) && (code[2] & 7) == 0;
+	return (code[1] == 0x85 && registers) || (code[1] == 0x89 && to_rax) ? 3 : 0;
+}
+
 static struct elf_site site_at(int fd, Elf *elf, uint64_t address)
 {
-	static const uint8_t endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
-	struct elf_site site = { 0 };
-	uint8_t code[16];
-	size_t room, skip = 0;
+	struct elf_site site = { .is_stepped = true };
+	uint8_t code[32];
+	size_t room, pos = 0, step;
 	ssize_t got;
 
 	site.offset = file_offset(elf, address, &room);
 	if (!site.offset)
 		return site;
 	got = pread(fd, code, room < sizeof(code) ? room : sizeof(code), (off_t)site.offset);
-	site.is_stepped = true;
-	if (got < (ssize_t)sizeof(endbr64))
-		return site;
-	if (!memcmp(code, endbr64, sizeof(endbr64)))
-		skip = sizeof(endbr64);
-	site.offset += skip;
-	site.is_stepped = elf_site_is_stepped(code + skip, (size_t)got - skip);
+	while (got > 0 && elf_site_is_stepped(code + pos, (size_t)got - pos) &&
+	       (step = harmless(code + pos, (size_t)got - pos)))
+		pos += step;
+	site.is_stepped = got <= 0 || elf_site_is_stepped(code + pos, (size_t)got - pos);
+	if (!site.is_stepped)
+		site.offset += pos;	/* else the entry itself: nothing is gained */
 	return site;
 }
 

@@ -17,9 +17,9 @@ struct elf_site {
 };
 
 /*
- * Find `n` functions.  A function that begins with endbr64 is probed behind it,
- * where no argument has moved yet and often a push or a nop stands, which the
- * kernel emulates.  The number found, or -1.
+ * Find `n` functions.  When the first instructions are harmless (endbr64, a
+ * constant into %eax) and a push, a nop or a branch follows, which the kernel emulates, the
+ * probe goes there: no argument has moved yet.  The number found, or -1.
  */
 int elf_sites_find(const char *path, const char *const *names, size_t n, struct elf_site *ret, struct error *err);
 

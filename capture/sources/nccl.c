@@ -156,6 +156,8 @@ static void nccl_stop(struct capture *c, void *data)
 	loop_remove(c->loop, s->wakeup);
 	loop_remove(c->loop, s->drain);
 	loop_remove(c->loop, s->look);
+	if (s->events)
+		drain(s);
 	probe_unload(&s->probe);
 	ring_buffer__free(s->events);
 	probe_maps_close(&s->maps);
