@@ -431,7 +431,10 @@ def attached(d):
 
 
 def finished(dir):
-    wait_for(lambda: all("finished" in p.read_text() for p in Path(dir).glob("rank-*.log")) and True)
+    def all_have():
+        logs = [p.read_text() for p in Path(dir).glob("rank-*.log")]
+        return logs and all("finished" in x and f"world size {len(logs)}\n" in x for x in logs)
+    wait_for(all_have)
 
 
 def test_nccl_groups_and_seqs_agree():

@@ -1,10 +1,12 @@
 #include "capture/sources/nccl_attach.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "bundle/cleanup.h"
 #include "capture/sources/elf_sites.h"
@@ -127,15 +129,57 @@ static void library(struct worker_link *l, struct libraries *libs, struct bpf_ob
 		refuse(l, &err);
 }
 
+/* ---- the programs ---- */
+
+/* The descriptor `fd` of process `pidfd`, under the same number here. */
+static int take_descriptor(int pidfd, int fd, struct error *err)
+{
+	int got = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+
+	if (got < 0)
+		return error_sys(err, "cannot take over the probes from the daemon (CAP_SYS_PTRACE)");
+	if (got == fd)
+		return 0;
+	if (dup2(got, fd) < 0)
+		error_sys(err, "cannot take over the probes");
+	close(got);
+	return err->code == ERR_NONE ? 0 : -1;
+}
+
+/* A worker begins without its parent's descriptors: those of the programs are taken back, as libbpf knows them. */
+static int take_programs(struct bpf_object *obj, struct error *err)
+{
+	_cleanup_close_ int low = (int)syscall(SYS_pidfd_open, getppid(), 0);
+	_cleanup_close_ int pidfd = -1;
+	struct bpf_program *p;
+
+	if (low >= 0)
+		pidfd = fcntl(low, F_DUPFD_CLOEXEC, 512);	/* out of the way of their numbers */
+	if (pidfd < 0)
+		return error_sys(err, "cannot reach the daemon's descriptors");
+	close(low);
+	low = -1;
+	bpf_object__for_each_program(p, obj) {
+		if (take_descriptor(pidfd, bpf_program__fd(p), err))
+			return -1;
+	}
+	return 0;
+}
+
 void nccl_attach_run(struct worker_link *l, void *ctx)
 {
 	struct pollfd p = { .fd = l->fd, .events = POLLIN };
 	struct libraries libs = { .n = 0 };
+	struct error err = { 0 };
 	struct {
 		struct worker_message head;
 		char path[512];
 	} m;
 
+	if (take_programs(ctx, &err)) {
+		refuse(l, &err);
+		return;
+	}
 	worker_own(l, NCCL_HELLO, NULL, 0);
 	for (;;) {
 		int ready = poll(&p, 1, (int)(NCCL_ATTACH_BUDGET_NS / 3000000));
