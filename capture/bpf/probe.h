@@ -43,7 +43,7 @@ static __always_inline void count(__u32 which)
 	__u64 *n = bpf_map_lookup_elem(&counts, &which);
 
 	if (n)
-		(*n)++;
+		__sync_fetch_and_add(n, 1);
 }
 
 static __always_inline struct probe_settings *settings_get(void)

@@ -170,18 +170,22 @@ static void on_drain(void *ctx, int64_t monotonic_ns)
 	drain(ctx);
 }
 
-static void on_look(void *ctx, int64_t monotonic_ns)
+static void look(struct bpf_source *s)
 {
-	struct bpf_source *s = ctx;
 	struct probe_counts lost = probe_counts_take(&s->maps, &s->counts);
 	uint64_t n = lost.n[COUNT_DROPPED] + lost.n[COUNT_UNAGGREGATED];
 
-	(void)monotonic_ns;
 	bpf_look_tcp(&s->probes[PROBE_TCP], s->c->ring);
 	bpf_look_block_io(&s->probes[PROBE_BLOCK_IO], s->c->ring);
 	bpf_look_blocked(&s->probes[PROBE_BLOCKED], s->c->ring);
 	if (n)
 		ring_lost(s->c->ring, STREAM_BPF, "bpf", n);
+}
+
+static void on_look(void *ctx, int64_t monotonic_ns)
+{
+	(void)monotonic_ns;
+	look(ctx);
 }
 
 /* ---- life ---- */
@@ -195,8 +199,10 @@ static void bpf_stop(struct capture *c, void *data)
 	loop_remove(c->loop, s->wakeup);
 	loop_remove(c->loop, s->drain);
 	loop_remove(c->loop, s->look);
-	if (s->events)
-		drain(s);	/* what came since the last time */
+	if (s->events) {		/* what came since the last time */
+		drain(s);
+		look(s);
+	}
 	for (size_t i = 0; i < PROBE_MAX; i++)
 		probe_unload(&s->probes[i]);
 	ring_buffer__free(s->events);

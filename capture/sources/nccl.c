@@ -130,14 +130,20 @@ static void on_answer(struct capture *c, void *ctx, uint16_t kind, const uint8_t
 	}
 }
 
+static void look(struct nccl_source *s)
+{
+	struct probe_counts lost = probe_counts_take(&s->maps, &s->counts);
+
+	if (lost.n[COUNT_DROPPED])
+		ring_lost(s->c->ring, STREAM_NCCL, "nccl", lost.n[COUNT_DROPPED]);
+}
+
 static void on_look(void *ctx, int64_t monotonic_ns)
 {
 	struct nccl_source *s = ctx;
-	struct probe_counts lost = probe_counts_take(&s->maps, &s->counts);
 
 	(void)monotonic_ns;
-	if (lost.n[COUNT_DROPPED])
-		ring_lost(s->c->ring, STREAM_NCCL, "nccl", lost.n[COUNT_DROPPED]);
+	look(s);
 	if (s->ask_again)
 		ask_all(s);
 }
@@ -156,8 +162,10 @@ static void nccl_stop(struct capture *c, void *data)
 	loop_remove(c->loop, s->wakeup);
 	loop_remove(c->loop, s->drain);
 	loop_remove(c->loop, s->look);
-	if (s->events)
+	if (s->events) {		/* what came since the last time */
 		drain(s);
+		look(s);
+	}
 	probe_unload(&s->probe);
 	ring_buffer__free(s->events);
 	probe_maps_close(&s->maps);

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""What the BPF and NCCL sources cost the machine that they watch.  Called by bench_capture.sh.
+
+usage: bench_capture.py BUILD ROUNDS SECONDS
+"""
+import json
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+BUILD, ROUNDS, SECONDS = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+LIBRARY = BUILD / "live/libnccl.so.2"
+
+
+class Sources:
+    """The sources, attached, with a process of a job to follow."""
+
+    def __init__(self):
+        self.p = subprocess.Popen([BUILD / "probe_driver", "--count"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.tell("rank 1 0 " + str(LIBRARY))
+        while "functions in" not in self.read():
+            pass
+
+    def read(self):
+        line = self.p.stdout.readline()
+        if not line:
+            sys.exit(f"the sources do not start ({self.p.wait()})")
+        return line
+
+    def tell(self, text):
+        self.p.stdin.write(text + "\n")
+        self.p.stdin.flush()
+
+    def end(self):
+        self.tell("quit")
+        sums = [json.loads(x) for x in self.p.stdout if '"records"' in x][-1]
+        self.p.wait()
+        return sums["records"], sums["all_lost"]
+
+
+def perf_bench(*args):
+    """CPU seconds, user and system: what a probe adds is in them, what the neighbours take is not."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(["taskset", "-c", "0", "perf", "bench", "-f", "simple", *args], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def calls(library, *options, before=None):
+    p = subprocess.Popen([BUILD / "probe_cost", library, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pid = int(p.stdout.readline().split()[1])
+    if before:
+        before(pid)
+    out, _ = p.communicate("go\n")
+    n, ns = re.match(r"calls (\d+) ns ([\d.]+)", out).groups()
+    return int(n), float(ns)
+
+
+def loss(name, *args):
+    """Alternating, so that a drift of the machine hits both."""
+    without, with_ = [], []
+    for _ in range(ROUNDS):
+        without.append(perf_bench(*args))
+        s = Sources()
+        with_.append(perf_bench(*args))
+        s.end()
+    a, b = min(without), min(with_)
+    pairs = statistics.median(y / x for x, y in zip(without, with_))
+    print(f"{name:<28} without {a:8.3f} s, with {b:8.3f} s: best against best {100 * (b / a - 1):+.2f} %, "
+          f"median of pairs {100 * (pairs - 1):+.2f} %  (asked: <= 1 %)", flush=True)
+
+
+def hit_cost():
+    plain, empty, ours = [], [], []
+    with tempfile.TemporaryDirectory() as dir:
+        copy = Path(dir) / "libnccl.so.2"
+        shutil.copy(LIBRARY, copy)		# another inode: no probe of ours
+        for _ in range(ROUNDS):
+            plain.append(calls(copy)[1])
+            empty.append(calls(copy, "--empty")[1])
+            s = Sources()
+
+            def track(pid):
+                s.tell(f"rank {pid} 0")
+                s.read()
+            ours.append(calls(LIBRARY, before=track)[1])
+            s.end()
+    base = min(plain)
+    print(f"a uprobe hit (ncclAllReduce)  bare call {base:.0f} ns, empty uprobe +{min(empty) - base:.0f} ns, "
+          f"ours +{min(ours) - base:.0f} ns", flush=True)
+
+
+def volume(name, *options):
+    s = Sources()
+
+    def track(pid):
+        s.tell(f"rank {pid} 0")
+        s.read()
+    n, ns = calls(LIBRARY, *options, before=track)
+    records, lost = s.end()
+    ok = records + lost >= n
+    print(f"{name:<28} {n} calls at {1e9 / ns:.0f}/s: {records} records, {lost} counted as lost"
+          f"{'' if ok else ': SOME ARE MISSING'}", flush=True)
+    return ok, lost
+
+
+def main():
+    hit_cost()
+    good = True
+    for kind, option in (("NCCL calls", []), ("signals", ["--signals"])):
+        ok, lost = volume(f"50,000 {kind}/s, {SECONDS} s", "--rate", "50000", "--seconds", str(SECONDS), *option)
+        good = good and ok and lost == 0
+        good = volume(f"{kind}, unbounded", "--calls", "2000000", *option)[0] and good
+    loss("perf bench sched pipe", "sched", "pipe", "-l", "200000")
+    loss("perf bench syscall basic", "syscall", "basic", "-l", "3000000")
+    sys.exit(0 if good else 1)
+
+
+main()
