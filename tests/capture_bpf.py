@@ -89,7 +89,7 @@ class Driver:
         return [(x["trigger"], x["rank"]) for x in self.lines if "trigger" in x]
 
     def reason(self, source):
-        return [x["reason"] for x in self.lines if x.get("source") == source and "reason" in x][-1]
+        return [x["say"] for x in self.lines if x.get("say", "").startswith(source + ": ")][-1]
 
 
 def child(*argv, **kw):

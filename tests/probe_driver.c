@@ -6,8 +6,8 @@
  *
  * Reads commands, a line each: "rank PID RANK [PATH of libnccl.so]", "launcher PID",
  * "gone PID", "quit".  Writes JSON, a line each: records with their payload in
- * hexadecimal, triggers, losses, and the state of a source.  With --count records
- * are only counted, and the sums come at the end.
+ * hexadecimal, triggers, losses, and what the sources say.  With --count records are
+ * only counted; their sums by kind come at the end in any case.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,12 +19,14 @@
 
 #include "bundle/error.h"
 #include "capture/capture.h"
+#include "capture/sources/process.h"
 #include "capture/sources/sources.h"
 
 struct driver {
 	struct capture c;
 	bool count_only;
-	uint64_t records, lost;
+	uint64_t records[256];		/* by kind */
+	uint64_t lost[STREAM_COUNT];
 };
 
 /* ---- in place of the ring, the triggers, the manifest ---- */
@@ -40,7 +42,7 @@ bool ring_put(struct ring *r, enum stream_id s, uint16_t kind, int64_t monotonic
 	const uint8_t *part[] = { fixed, (const uint8_t *)text };
 	size_t bytes[] = { fixed_bytes, text_bytes };
 
-	driver_of(r)->records++;
+	driver_of(r)->records[kind & 255]++;
 	if (driver_of(r)->count_only)
 		return true;
 	printf("{\"stream\": %d, \"kind\": %u, \"ns\": %lld, \"hex\": \"", s, kind, (long long)monotonic_ns);
@@ -53,8 +55,7 @@ bool ring_put(struct ring *r, enum stream_id s, uint16_t kind, int64_t monotonic
 
 void ring_lost(struct ring *r, enum stream_id s, const char *source, uint64_t n)
 {
-	(void)s;
-	driver_of(r)->lost += n;
+	driver_of(r)->lost[s] += n;
 	if (!driver_of(r)->count_only)
 		printf("{\"lost\": %llu, \"source\": \"%s\"}\n", (unsigned long long)n, source);
 }
@@ -71,29 +72,27 @@ void trigger_raise(struct capture *c, const char *kind, int32_t pid, int32_t ran
 	printf("{\"trigger\": \"%s\", \"pid\": %d, \"rank\": %d, \"text\": \"%s\"}\n", kind, pid, rank, text);
 }
 
-void capture_state(struct capture *c, const char *source, enum source_state state, const char *fmt, ...)
+void track_exec(struct capture *c, const struct record_exec *e)
 {
-	char text[256];
-	va_list ap;
-
 	(void)c;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	printf("{\"source\": \"%s\", \"state\": %d, \"reason\": \"%s\"}\n", source, state, text);
+	(void)e;
+}
+
+void track_exit(struct capture *c, const struct record_task_exit *e)
+{
+	(void)c;
+	(void)e;
+}
+
+static void say(const char *line)
+{
+	printf("{\"say\": \"%s\"}\n", line);
 	fflush(stdout);
 }
 
 /* ---- commands ---- */
 
 const struct source *const sources[] = { &source_bpf, &source_nccl, NULL };
-
-static void tell(struct driver *d, const struct tracked *t)
-{
-	for (size_t i = 0; sources[i]; i++)
-		if (d->c.source_data[i])
-			sources[i]->tracked(&d->c, d->c.source_data[i], t);
-}
 
 static void track(struct driver *d, unsigned pid, int rank, bool is_rank, const char *nccl)
 {
@@ -103,7 +102,7 @@ static void track(struct driver *d, unsigned pid, int rank, bool is_rank, const 
 	if (!t)
 		return;
 	snprintf(t->nccl_path, sizeof(t->nccl_path), "%s", nccl);
-	tell(d, t);
+	capture_tracked(&d->c, t);
 }
 
 static void command(struct driver *d, const char *line)
@@ -120,8 +119,8 @@ static void command(struct driver *d, const char *line)
 		struct tracked *t = track_find(&d->c.track, pid);
 
 		if (t) {
-			t->gone = true;
-			tell(d, t);
+			track_end(&d->c.track, t);
+			capture_tracked(&d->c, t);
 		}
 	} else {
 		loop_stop(d->c.loop);
@@ -142,6 +141,21 @@ static void on_command(void *ctx, int fd, uint32_t events)
 	fflush(stdout);
 }
 
+static void sums(const struct driver *d)
+{
+	const char *comma = "";
+
+	printf("{\"records\": {");
+	for (int k = 0; k < 256; k++) {
+		if (!d->records[k])
+			continue;
+		printf("%s\"%d\": %llu", comma, k, (unsigned long long)d->records[k]);
+		comma = ", ";
+	}
+	printf("}, \"bpf_lost\": %llu, \"nccl_lost\": %llu}\n", (unsigned long long)d->lost[STREAM_BPF],
+	       (unsigned long long)d->lost[STREAM_NCCL]);
+}
+
 static void on_flush(void *ctx, int64_t monotonic_ns)
 {
 	(void)ctx;
@@ -149,47 +163,51 @@ static void on_flush(void *ctx, int64_t monotonic_ns)
 	fflush(stdout);
 }
 
-static bool is_asked(int argc, char **argv, const char *name)
+/* The sources that are not named are off. */
+static int configure(struct config *c, int argc, char **argv, struct error *err)
 {
-	bool any = false;
+	char text[256] = "";
 
-	for (int i = 1; i < argc; i++) {
-		any = any || argv[i][0] != '-';
-		if (!strcmp(argv[i], name))
-			return true;
+	for (size_t i = 0; sources[i]; i++) {
+		bool on = argc == 1;
+
+		for (int a = 1; a < argc; a++)
+			on = on || !strcmp(argv[a], sources[i]->name) || (a == 1 && argc == 2 && argv[a][0] == '-');
+		if (!on)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), "sources_off = %s\n", sources[i]->name);
 	}
-	return !any;
+	return config_parse("driver", text, strlen(text), c, err);
 }
 
 int main(int argc, char **argv)
 {
 	struct driver *d = calloc(1, sizeof(*d));
 	struct error err = { 0 };
+	bool any = false;
 
-	if (!d || !(d->c.track.by_slot = calloc(TRACK_MAX, sizeof(struct tracked))) ||
-	    !(d->c.source_data = calloc(3, sizeof(void *))) || loop_open(&d->c.loop, &err))
+	if (!d)
 		return EXIT_FAILURE;
 	d->c.ring = (struct ring *)d;
+	d->c.say = say;
 	d->count_only = argc > 1 && !strcmp(argv[1], "--count");
-	for (size_t i = 0; sources[i]; i++) {
-		if (!is_asked(argc, argv, sources[i]->name))
-			continue;
-		if (sources[i]->start(&d->c, &d->c.source_data[i], &err)) {
-			error_print(stderr, &err);
-			return 77;
-		}
-	}
-	if (!loop_add_fd(d->c.loop, STDIN_FILENO, EPOLLIN, on_command, d, &err) ||
-	    !loop_add_timer(d->c.loop, 50000000, 50000000, on_flush, d, &err) || loop_run(d->c.loop, &err)) {
+	if (configure(&d->c.config, argc, argv, &err) || loop_open(&d->c.loop, &err) || capture_start_sources(&d->c, &err)) {
 		error_print(stderr, &err);
 		return EXIT_FAILURE;
 	}
 	for (size_t i = 0; sources[i]; i++)
-		sources[i]->stop(&d->c, d->c.source_data[i]);
-	printf("{\"records\": %llu, \"all_lost\": %llu}\n", (unsigned long long)d->records, (unsigned long long)d->lost);
+		any = any || d->c.source_data[i];
+	if (!any)
+		return 77;
+	if (!loop_add_fd(d->c.loop, STDIN_FILENO, EPOLLIN, on_command, d, &err) ||
+	    !loop_add_timer(d->c.loop, 50 * NS_PER_MS, 50 * NS_PER_MS, on_flush, d, &err) || loop_run(d->c.loop, &err)) {
+		error_print(stderr, &err);
+		return EXIT_FAILURE;
+	}
+	capture_stop_sources(&d->c);
+	sums(d);
 	loop_close(d->c.loop);
-	free(d->c.source_data);
-	free(d->c.track.by_slot);
+	track_free(&d->c.track);
+	config_free(&d->c.config);
 	free(d);
 	return EXIT_SUCCESS;
 }

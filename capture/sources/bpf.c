@@ -21,7 +21,7 @@
 #include "tcp.skel.h"
 
 #define EVENTS_BYTES (1u << 20)
-#define DRAIN_NS 100000000		/* timer: events wake us only at a quarter of the buffer */
+#define DRAIN_NS (100 * NS_PER_MS)	/* timer: events wake us only at a quarter of the buffer */
 #define DRAIN_EVENTS_MAX 65536		/* then the loop looks after its other sources */
 
 enum { PROBE_PROCESS, PROBE_SIGNALS, PROBE_OOM, PROBE_BLOCKED, PROBE_BLOCK_IO, PROBE_TCP, PROBE_MAX };
@@ -213,7 +213,7 @@ static void bpf_stop(struct capture *c, void *data)
 static void settings_write(const struct bpf_source *s)
 {
 	struct probe_settings set = {
-		.blocked_ns = 10000000000, .block_io_ns = 1000000000, .execs_per_s = 500,
+		.blocked_ns = 10 * NS_PER_S, .block_io_ns = NS_PER_S, .execs_per_s = 500,
 		.wakeup_bytes = EVENTS_BYTES / 4, .page_kib = (uint32_t)sysconf(_SC_PAGESIZE) / 1024,
 	};
 	uint32_t zero = 0;
@@ -255,7 +255,7 @@ static int watch(struct bpf_source *s, struct error *err)
 	s->drain = loop_add_timer(s->c->loop, DRAIN_NS, DRAIN_NS, on_drain, s, err);
 	if (!s->drain)
 		return -1;
-	s->look = loop_add_timer(s->c->loop, 1000000000, 1000000000, on_look, s, err);
+	s->look = loop_add_timer(s->c->loop, NS_PER_S, NS_PER_S, on_look, s, err);
 	return s->look ? 0 : -1;
 }
 
@@ -319,10 +319,9 @@ static void bpf_tracked(struct capture *c, void *data, const struct tracked *t)
 
 int bpf_tracked_map(const struct capture *c)
 {
-	for (size_t i = 0; sources[i]; i++)
-		if (sources[i] == &source_bpf && c->source_data[i])
-			return ((const struct bpf_source *)c->source_data[i])->maps.tracked;
-	return -1;
+	const struct bpf_source *s = capture_source_data(c, "bpf");
+
+	return s ? s->maps.tracked : -1;
 }
 
 const struct source source_bpf = {

@@ -13,7 +13,7 @@
 #include "nccl.skel.h"
 
 #define EVENTS_BYTES (2u << 20)		/* 300 ms of 50,000 calls a second */
-#define DRAIN_NS 100000000
+#define DRAIN_NS (100 * NS_PER_MS)
 #define DRAIN_EVENTS_MAX 65536
 #define CACHE 16
 
@@ -27,7 +27,6 @@ struct nccl_source {
 	struct attached_worker *worker;
 	struct tracked *cache[CACHE];	/* during one drain, by pid */
 	int left;
-	bool own_tracked;		/* the bpf source does not run: ours is filled from here alone */
 	bool ask_again;			/* the worker's socket was full */
 	uint32_t libraries, functions, stepped;
 };
@@ -177,11 +176,10 @@ static int load(struct nccl_source *s, struct error *err)
 	struct probe_settings set = { .wakeup_bytes = EVENTS_BYTES / 4 };
 	struct btf *kernel;
 	uint32_t zero = 0;
-	int r, shared = bpf_tracked_map(s->c);
+	int r;
 
-	if (probe_maps_make(EVENTS_BYTES, shared, &s->maps, err))
+	if (probe_maps_make(EVENTS_BYTES, bpf_tracked_map(s->c), &s->maps, err))
 		return -1;
-	s->own_tracked = shared < 0;
 	bpf_map_update_elem(s->maps.settings, &zero, &set, BPF_ANY);
 	s->events = ring_buffer__new(s->maps.events, on_event, s, NULL);
 	if (!s->events)
@@ -205,7 +203,7 @@ static int begin(struct nccl_source *s, struct error *err)
 	s->drain = loop_add_timer(l, DRAIN_NS, DRAIN_NS, on_drain, s, err);
 	if (!s->drain)
 		return -1;
-	s->look = loop_add_timer(l, 1000000000, 1000000000, on_look, s, err);
+	s->look = loop_add_timer(l, NS_PER_S, NS_PER_S, on_look, s, err);
 	if (!s->look)
 		return -1;
 	say_state(s);
@@ -234,7 +232,7 @@ static int nccl_start(struct capture *c, void **ret, struct error *err)
 		nccl_stop(c, s);
 		return -1;
 	}
-	for (size_t i = 0; s->own_tracked && i < c->track.n; i++)
+	for (size_t i = 0; i < c->track.n; i++)
 		if (!c->track.by_slot[i].gone && c->track.by_slot[i].p.pid)
 			probe_track(&s->maps, &c->track.by_slot[i]);
 	*ret = s;
@@ -246,8 +244,7 @@ static void nccl_tracked(struct capture *c, void *data, const struct tracked *t)
 	struct nccl_source *s = data;
 
 	(void)c;
-	if (s->own_tracked)
-		probe_track(&s->maps, t);
+	probe_track(&s->maps, t);	/* also where the map is shared: its owner may stop */
 	if (!t->gone)
 		ask(s, t->nccl_path);
 }

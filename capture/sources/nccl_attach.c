@@ -2,9 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -168,33 +166,23 @@ static int take_programs(struct bpf_object *obj, struct error *err)
 
 void nccl_attach_run(struct worker_link *l, void *ctx)
 {
-	struct pollfd p = { .fd = l->fd, .events = POLLIN };
 	struct libraries libs = { .n = 0 };
 	struct error err = { 0 };
-	struct {
-		struct worker_message head;
-		char path[512];
-	} m;
+	char path[512], text[256];
+	uint16_t kind;
+	size_t bytes;
+	int r;
 
 	if (take_programs(ctx, &err)) {
-		refuse(l, &err);
+		error_text(&err, text, sizeof(text));
+		worker_state(l, err.sys == EPERM ? SOURCE_DENIED : SOURCE_FAILED, "%s", text);
 		return;
 	}
 	worker_own(l, NCCL_HELLO, NULL, 0);
-	for (;;) {
-		int ready = poll(&p, 1, (int)(NCCL_ATTACH_BUDGET_NS / 3000000));
-		ssize_t n;
-
-		if (ready == 0)
-			worker_alive(l);
-		if (ready <= 0)
-			continue;
-		n = recv(l->fd, &m, sizeof(m) - 1, MSG_DONTWAIT);
-		if (n == 0)
-			return;		/* the daemon is gone */
-		if (n < (ssize_t)sizeof(m.head) || m.head.kind != NCCL_LIBRARY)
-			continue;
-		m.path[(size_t)n - sizeof(m.head)] = '\0';
-		library(l, &libs, ctx, m.path);
+	while ((r = worker_asked(l, NCCL_ATTACH_BUDGET_NS / NS_PER_MS / 3, &kind, path, sizeof(path) - 1, &bytes)) >= 0) {
+		path[r ? bytes : 0] = '\0';
+		if (r && kind == NCCL_LIBRARY)
+			library(l, &libs, ctx, path);
+		worker_alive(l);
 	}
 }

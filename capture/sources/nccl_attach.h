@@ -9,6 +9,7 @@
 #pragma once
 #include <bpf/libbpf.h>
 
+#include "capture/loop.h"
 #include "capture/worker.h"
 
 enum nccl_message {
@@ -25,4 +26,4 @@ struct nccl_attached {
 
 /* worker_fn; ctx: the loaded object of nccl.bpf.c. */
 void nccl_attach_run(struct worker_link *l, void *ctx);
-#define NCCL_ATTACH_BUDGET_NS 30000000000
+#define NCCL_ATTACH_BUDGET_NS (30 * NS_PER_S)
