@@ -25,6 +25,7 @@ LAYOUT = {
     SIGNAL: ("<IIIiiiiI16s16s", "sender uid target rank signal code result _ sender_comm target_comm"),
     OOM: ("<IiIIQQQQQiI16s16s", "victim rank trigger is_memcg anon file shmem total cgroup adj uid comm trigger_comm"),
     BLOCKED: ("<IIiIQ16s", "pid tid rank frames ns comm"),
+    BLOCK_IO: ("<IIIiQIIQ16s", "major minor pid error latency bytes is_write count comm"),
     TCP: ("<BBHHH16s16sIiiI16s", "event family lport rport _ local remote pid rank error count comm"),
     EXEC: ("<IIIIQ16s", "pid ppid uid _ start_ns comm"),
     COMM: ("<IIiB3xQQiiiiiiQ", "pid tid rank event comm group comm_rank size colour key result device parent"),
@@ -48,8 +49,7 @@ def decode(line):
 
 
 class Driver:
-    def __init__(self, *args, netns=None):
-        prefix = ["ip", "netns", "exec", netns] if netns else []
+    def __init__(self, *args, prefix=()):
         self.p = subprocess.Popen([*prefix, DRIVER, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lines = []
 
@@ -352,6 +352,82 @@ except OSError: pass"""
     assert {(x.remote[:4], x.rport, x.rank) for x in t} == {(bytes([10, 9, 9, 9]), 9999, 1)}, t
 
 
+# ---- block I/O ----
+
+def sh(script, **kw):
+    return subprocess.run(["sh", "-ec", script], check=True, capture_output=True, text=True, **kw).stdout.strip()
+
+
+class Disk:
+    """A loop device on a sparse file of `size`, in a file system that has room for `room`."""
+
+    def __init__(self, size, room, on=None):
+        self.dir = on or tempfile.mkdtemp()
+        self.mounted = on is None
+        if self.mounted:
+            sh(f"mount -t tmpfs -o size={room} none {self.dir}")
+        try:
+            self.device = sh(f"truncate -s {size} {self.dir}/image && losetup -f --show {self.dir}/image")
+        except subprocess.CalledProcessError as e:
+            self.device = None
+            self.remove()
+            raise unittest_skip(f"no loop device: {e.stderr}")
+
+    def number(self):
+        st = os.stat(self.device)
+        return os.major(st.st_rdev), os.minor(st.st_rdev)
+
+    def remove(self):
+        if self.device:
+            subprocess.run(["losetup", "-d", self.device])
+        if self.mounted:
+            subprocess.run(["umount", self.dir])
+            os.rmdir(self.dir)
+
+
+def test_block_io_error_names_the_device():
+    disk = Disk("8M", "2M")
+    try:
+        with Driver("bpf") as d:
+            d.tell("rank 1 0")
+            subprocess.run(["dd", "if=/dev/zero", f"of={disk.device}", "bs=1M", "count=4", "oflag=direct"], capture_output=True)
+            number = disk.number()
+            time.sleep(1.3)
+            d.finish()
+    finally:
+        disk.remove()
+    b = [x for x in d.of(BLOCK_IO) if (x.major, x.minor) == number]
+    assert b and {(x.error, x.is_write) for x in b} <= {(5, 1), (28, 1)} and all(x["count"] >= 1 for x in b), d.of(BLOCK_IO)
+
+
+def test_slow_block_io_tells_its_latency():
+    outer = Disk("32M", "64M")
+    mount = tempfile.mkdtemp()
+    try:
+        sh(f"mkfs.ext4 -q {outer.device} && mount {outer.device} {mount}")
+        inner = Disk("4M", None, on=mount)
+        try:
+            with Driver("bpf") as d:
+                d.tell("rank 1 0")
+                sh(f"fsfreeze -f {mount}")
+                w = child("dd", "if=/dev/zero", f"of={inner.device}", "bs=64k", "count=1", "oflag=direct")
+                time.sleep(1.5)
+                sh(f"fsfreeze -u {mount}")
+                w.wait()
+                number = inner.number()
+                time.sleep(1.3)
+                d.finish()
+        finally:
+            inner.remove()
+    finally:
+        subprocess.run(["umount", mount])
+        os.rmdir(mount)
+        outer.remove()
+    b = [x for x in d.of(BLOCK_IO) if (x.major, x.minor) == number]
+    assert len(b) == 1 and (b[0].error, b[0].is_write, b[0].bytes) == (0, 1, 65536), d.of(BLOCK_IO)
+    assert 1.4e9 < b[0].latency < 5e9, b
+
+
 # ---- NCCL ----
 
 def ranks_of(dir, n):
@@ -508,6 +584,38 @@ def test_without_privileges_it_says_so():
     p = subprocess.run([DRIVER, "bpf"], user=65534, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert p.returncode == 77, p
     assert "needs root, or CAP_BPF and CAP_PERFMON" in p.stdout, p.stdout
+
+
+def test_without_kernel_types_it_says_so():
+    p = subprocess.run(["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /sys/kernel/btf && exec {DRIVER}"],
+                       stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert p.returncode == 77, p
+    for source in ("bpf", "nccl"):
+        assert f"{source}: absent: the kernel describes no types (no /sys/kernel/btf/vmlinux)" in p.stdout, p.stdout
+
+
+def watched_with(caps):
+    """What the sources say, with these capabilities and no others, of a rank that maps a library and is killed."""
+    with Driver(prefix=["setpriv", "--reuid", "65534", "--inh-caps", caps, "--ambient-caps", caps]) as d:
+        c = child("sleep", "60")
+        d.tell(f"rank {c.pid} 0 {LIVE / 'libnccl.so.2'}")
+        wait_for(lambda: d.tell(f"rank {c.pid} 0") or "yet" not in d.reason("nccl"))
+        c.kill()
+        c.wait()
+        d.finish()
+    assert [x.signal for x in d.of(SIGNAL)] == [9] and [x.code for x in d.of(EXIT)] == [9]
+    return d.reason("bpf"), d.reason("nccl")
+
+
+def test_capabilities():
+    bpf, nccl = watched_with("+bpf,+perfmon,+sys_ptrace,+sys_admin")
+    assert bpf == "bpf: ok: all probes attached" and "18 functions" in nccl, (bpf, nccl)
+    bpf, nccl = watched_with("+bpf,+perfmon,+sys_ptrace")
+    assert bpf == "bpf: ok: all probes attached", bpf
+    assert nccl.startswith("nccl: denied: uprobes need CAP_SYS_ADMIN"), nccl
+    bpf, nccl = watched_with("+bpf,+perfmon")
+    assert bpf == "bpf: ok: all probes attached", bpf
+    assert nccl.startswith("nccl: denied: "), nccl	# for want of CAP_SYS_PTRACE first, where Yama restricts it
 
 
 def main():

@@ -1,8 +1,8 @@
 /*
  * probe - what every BPF object starts from: the shared maps and how to send.
  *
- * Kernel memory is read with BPF_CORE_READ only, never directly, so that the same
- * program loads as a BTF tracepoint and, where those are missing, as a raw one.
+ * Kernel memory is read with BPF_CORE_READ only: a pointer that is not what a
+ * kernel's types say yields zeros.
  * An event wakes the daemon only at a fill level: it drains on a timer anyway.
  */
 #pragma once

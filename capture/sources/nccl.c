@@ -124,8 +124,10 @@ static void on_answer(struct capture *c, void *ctx, uint16_t kind, const uint8_t
 		s->functions += a.functions;
 		s->stepped += a.stepped;
 		say_state(s);
-	} else if (kind == NCCL_REFUSED) {
-		capture_state(c, "nccl", s->libraries ? SOURCE_OK : SOURCE_FAILED, "%.*s", (int)bytes, (const char *)payload);
+	} else if (kind == NCCL_REFUSED || kind == NCCL_DENIED) {
+		enum source_state state = kind == NCCL_DENIED ? SOURCE_DENIED : SOURCE_FAILED;
+
+		capture_state(c, "nccl", s->libraries ? SOURCE_OK : state, "%.*s", (int)bytes, (const char *)payload);
 	}
 }
 

@@ -56,6 +56,8 @@ static int attach_one(struct bpf_object *obj, const char *program, bool at_retur
 	struct bpf_program *p = bpf_object__find_program_by_name(obj, program);
 	struct bpf_link *link = p ? bpf_program__attach_uprobe(p, at_return, -1, path, offset) : NULL;
 
+	if (!link && (errno == EPERM || errno == EACCES))
+		return error_sys(err, "uprobes need CAP_SYS_ADMIN");
 	if (!link)
 		return error_sys(err, "cannot put a uprobe at offset %#llx", (unsigned long long)offset);
 	bpf_link__disconnect(link);	/* it holds until this process ends */
@@ -80,7 +82,7 @@ static int attach_all(struct bpf_object *obj, const char *path, struct nccl_atta
 			continue;
 		if (attach_one(obj, probed[i].program, false, path, sites[i].offset, err) ||
 		    (probed[i].makes_comm && attach_one(obj, "on_made", true, path, sites[i].offset, err)))
-			return error_in(err, probed[i].function);
+			return -1;
 		ret->functions++;
 		ret->stepped += sites[i].is_stepped;
 	}
@@ -92,7 +94,7 @@ static void refuse(struct worker_link *l, const struct error *err)
 	char text[256];
 
 	error_text(err, text, sizeof(text));
-	worker_own(l, NCCL_REFUSED, text, strlen(text));
+	worker_own(l, err->sys == EPERM || err->sys == EACCES ? NCCL_DENIED : NCCL_REFUSED, text, strlen(text));
 }
 
 static void library(struct worker_link *l, struct libraries *libs, struct bpf_object *obj, const char *path)

@@ -17,6 +17,7 @@ enum nccl_message {
 	NCCL_LIBRARY,		/* parent: a path, without a NUL */
 	NCCL_ATTACHED,		/* worker: struct nccl_attached, then the path */
 	NCCL_REFUSED,		/* worker: a text that says which and why */
+	NCCL_DENIED,		/* the same, and the reason is a lack of privilege */
 };
 
 struct nccl_attached {

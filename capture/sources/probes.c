@@ -61,6 +61,8 @@ int probe_maps_make(uint32_t ring_bytes, int tracked, struct probe_maps *ret, st
 	struct probe_maps m = PROBE_MAPS_NONE;
 	int r;
 
+	if (libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 0)
+		return error_set(err, ERR_UNSUPPORTED, "the kernel has no BPF ring buffer");
 	r = map_make(BPF_MAP_TYPE_RINGBUF, "events", 0, 0, ring_bytes, 0, &m.events, err) ||
 	    map_make(BPF_MAP_TYPE_ARRAY, "settings", 4, sizeof(struct probe_settings), 1, 0, &m.settings, err) ||
 	    map_make(BPF_MAP_TYPE_PERCPU_ARRAY, "counts", 4, 8, COUNT_MAX, 0, &m.counts, err);
@@ -114,8 +116,8 @@ static const char *tracepoint_of(const struct bpf_program *p)
 	return strncmp(section, prefix, sizeof(prefix) - 1) ? NULL : section + sizeof(prefix) - 1;
 }
 
-/* Leave out what the kernel has no tracepoint for; with `raw` the rest becomes raw tracepoints. */
-static void choose_programs(struct bpf_object *obj, const struct btf *kernel, bool raw)
+/* Leave out what the kernel has no tracepoint for. */
+static void choose_programs(struct bpf_object *obj, const struct btf *kernel)
 {
 	struct bpf_program *p;
 
@@ -126,16 +128,12 @@ static void choose_programs(struct bpf_object *obj, const struct btf *kernel, bo
 		if (!name)
 			continue;
 		snprintf(type, sizeof(type), "btf_trace_%s", name);
-		if (btf__find_by_name_kind(kernel, type, BTF_KIND_TYPEDEF) < 0) {
+		if (btf__find_by_name_kind(kernel, type, BTF_KIND_TYPEDEF) < 0)
 			bpf_program__set_autoload(p, false);
-		} else if (raw) {
-			bpf_program__set_type(p, BPF_PROG_TYPE_RAW_TRACEPOINT);
-			bpf_program__set_expected_attach_type(p, 0);
-		}
 	}
 }
 
-static int open_and_load(const struct probe_desc *d, const struct probe_maps *m, const struct btf *kernel, bool raw,
+static int open_and_load(const struct probe_desc *d, const struct probe_maps *m, const struct btf *kernel,
 			 struct bpf_object **ret, struct error *err)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = d->name);
@@ -145,7 +143,7 @@ static int open_and_load(const struct probe_desc *d, const struct probe_maps *m,
 
 	if (!obj)
 		return error_sys(err, "cannot open");
-	choose_programs(obj, kernel, raw);
+	choose_programs(obj, kernel);
 	if (d->prepare)
 		d->prepare(obj, kernel);
 	if (share_maps(obj, m, err) || (bpf_object__load(obj) && error_sys(err, "the kernel refuses it"))) {
@@ -161,17 +159,15 @@ static int attach(struct probe *p, struct error *err)
 	struct bpf_program *prog;
 
 	bpf_object__for_each_program(prog, p->obj) {
-		const char *name = tracepoint_of(prog);
 		struct bpf_link *link;
 
-		if (!bpf_program__autoload(prog) || !strncmp(bpf_program__section_name(prog), "u", 1))
+		if (!bpf_program__autoload(prog) || bpf_program__type(prog) == BPF_PROG_TYPE_KPROBE)
 			continue;	/* uprobes wait for their library */
-		if (bpf_program__type(prog) == BPF_PROG_TYPE_RAW_TRACEPOINT)
-			link = bpf_program__attach_raw_tracepoint(prog, name);
-		else
-			link = bpf_program__attach(prog);
+		if (p->n_links == PROBE_LINKS_MAX)
+			return error_set(err, ERR_LIMIT, "more than %d programs", PROBE_LINKS_MAX);
+		link = bpf_program__attach(prog);
 		if (!link)
-			return error_sys(err, "cannot attach to %s", name ? name : bpf_program__name(prog));
+			return error_sys(err, "cannot attach %s", bpf_program__name(prog));
 		p->links[p->n_links++] = link;
 	}
 	return 0;
@@ -181,12 +177,9 @@ int probe_load(const struct probe_desc *d, const struct probe_maps *m, const str
 	       struct error *err)
 {
 	struct probe p = { 0 };
-	struct error as_btf = { 0 };
 
-	if (open_and_load(d, m, kernel, false, &p.obj, &as_btf) && open_and_load(d, m, kernel, true, &p.obj, err)) {
-		*err = as_btf;
+	if (open_and_load(d, m, kernel, &p.obj, err))
 		return -1;
-	}
 	if (attach(&p, err)) {
 		probe_unload(&p);
 		return -1;

