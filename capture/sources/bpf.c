@@ -72,8 +72,9 @@ static bool is_violent(int signal)
 
 static void on_exit_event(struct bpf_source *s, const struct record_task_exit *r)
 {
+	const struct tracked *t = track_find(&s->c->track, r->pid);
+	bool is_rank = r->is_tracked == 1 || (t && t->p.is_rank);	/* the kernel's map may be a moment behind */
 	int status = (int)r->exit_code;
-	bool is_rank = r->is_tracked == 1;
 
 	if (WIFSIGNALED(status) && (is_rank || is_violent(WTERMSIG(status))))
 		trigger_raise(s->c, "exit", (int32_t)r->pid, r->rank, "%s %u (%.16s) was ended by signal %d (%s)",

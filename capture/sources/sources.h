@@ -2,4 +2,4 @@
 #pragma once
 #include "capture/capture.h"
 
-extern const struct source source_bpf, source_nccl;
+extern const struct source source_bpf, source_nccl, source_process;
