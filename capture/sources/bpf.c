@@ -7,18 +7,17 @@
 #include <sys/wait.h>
 
 #include "bundle/cleanup.h"
+#include "capture/bpf/block_io.skel.h"
+#include "capture/bpf/blocked.skel.h"
+#include "capture/bpf/oom.skel.h"
+#include "capture/bpf/process.skel.h"
+#include "capture/bpf/signals.skel.h"
+#include "capture/bpf/tcp.skel.h"
 #include "capture/sources/bpf.h"
 #include "capture/sources/bpf_look.h"
 #include "capture/sources/probes.h"
 #include "capture/sources/process.h"
 #include "capture/sources/sources.h"
-
-#include "block_io.skel.h"
-#include "blocked.skel.h"
-#include "oom.skel.h"
-#include "process.skel.h"
-#include "signals.skel.h"
-#include "tcp.skel.h"
 
 #define EVENTS_BYTES (1u << 20)
 #define DRAIN_NS (100 * NS_PER_MS)	/* timer: events wake us only at a quarter of the buffer */

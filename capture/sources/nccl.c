@@ -5,12 +5,11 @@
 #include <sys/epoll.h>
 
 #include "bundle/cleanup.h"
+#include "capture/bpf/nccl.skel.h"
 #include "capture/sources/bpf.h"
 #include "capture/sources/nccl_attach.h"
 #include "capture/sources/probes.h"
 #include "capture/sources/sources.h"
-
-#include "nccl.skel.h"
 
 #define EVENTS_BYTES (2u << 20)		/* 300 ms of 50,000 calls a second */
 #define DRAIN_NS (100 * NS_PER_MS)
