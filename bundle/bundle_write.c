@@ -214,6 +214,13 @@ int bundle_sync(struct bundle_writer *b, struct error *err)
 	return fdatasync(b->fd) ? error_sys(err, "cannot sync %s", b->partial) : 0;
 }
 
+void bundle_rewind(struct bundle_writer *b, size_t n)
+{
+	size_t kept = (size_t)pack_rewind(b->pack, n);
+
+	b->members.n = kept < b->members.n ? kept : b->members.n;
+}
+
 void bundle_recover(struct bundle_writer *b)
 {
 	struct error ignored = { 0 };

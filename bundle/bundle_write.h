@@ -37,6 +37,8 @@ int bundle_add_fd(struct bundle_writer *b, const char *name, int fd, uint64_t ma
 int bundle_sync(struct bundle_writer *b, struct error *err);
 /* Members written, in order; valid until the next call. */
 const struct bundle_member *bundle_members(const struct bundle_writer *b, size_t *n_ret);
+/* Take back all members but the first `n`, which were synced: they are written anew, or not at all. */
+void bundle_rewind(struct bundle_writer *b, size_t n);
 /*
  * After a failed write: cut the file behind the last whole member that is on the
  * disk and go on.  The members lost so far come as bundle_lost().

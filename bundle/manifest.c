@@ -124,7 +124,8 @@ char *manifest_end_json(const struct manifest_end *m)
 	json_t *more = json_array(), *notes = json_array();
 
 	for (size_t i = 0; i < m->n_sources; i++)
-		json_array_append_new(sources, json_pack("{s:o, s:s, s:o}", "name", text(m->sources[i].name), "state",
+		json_array_append_new(sources, json_pack("{s:o, s:o, s:s, s:o}", "name", text(m->sources[i].name), "when",
+							 text(m->sources[i].when), "state",
 							 manifest_state_name(m->sources[i].state), "reason",
 							 text(m->sources[i].reason)));
 	for (size_t i = 0; i < m->n_streams; i++)

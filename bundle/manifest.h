@@ -52,6 +52,7 @@ struct manifest {
 
 struct manifest_source {
 	char name[24];
+	const char *when;		/* "ring": watched by the daemon; "dump": taken when the bundle was made */
 	enum source_state state;
 	char reason[200];
 };

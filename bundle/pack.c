@@ -253,14 +253,16 @@ int pack_drain(struct pack *p, struct error *err)
 	return err->code ? -1 : 0;
 }
 
-uint64_t pack_rollback(struct pack *p)
+uint64_t pack_rollback(struct pack *p) { return pack_rewind(p, UINT64_MAX); }
+
+uint64_t pack_rewind(struct pack *p, uint64_t mark)
 {
 	struct error ignored = { 0 };
 	uint64_t end = 0;
 
 	slot_at(p, p->fill)->in_len = 0;
 	pack_drain(p, &ignored);
-	while (p->n_frames && !p->frames[p->n_frames - 1].mark)
+	while (p->n_frames && (!p->frames[p->n_frames - 1].mark || p->frames[p->n_frames - 1].mark > mark))
 		p->n_frames--;
 	for (size_t i = 0; i < p->n_frames; i++)
 		end += p->frames[i].compressed;

@@ -34,6 +34,8 @@ size_t pack_pending(const struct pack *p);
 int pack_drain(struct pack *p, struct error *err);
 /* Cut the file behind the last frame that ended at a mark, forget the failure; yields that mark, 0 when there is none. */
 uint64_t pack_rollback(struct pack *p);
+/* The same behind the last frame that ended at a mark of at most `mark`; what is not flushed is dropped. */
+uint64_t pack_rewind(struct pack *p, uint64_t mark);
 /* Drain, then write the index. */
 int pack_finish(struct pack *p, struct error *err);
 

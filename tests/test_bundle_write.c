@@ -324,7 +324,7 @@ static void test_manifests(void **state)
 	const struct manifest m = { .host = &host, .captured_ns = 1773455467000000005, .world_size = -1, .planned = planned,
 				    .trigger = { .kind = "exit", .reason = "pid 7 \"died\"\n", .pid = 7, .rank = -1 } };
 	const struct bundle_member member = { .name = "a", .bytes = 3, .sha256 = "00" };
-	const struct manifest_source source = { "nvidia_smi", SOURCE_FAILED, "hung" };
+	const struct manifest_source source = { "nvidia_smi", "dump", SOURCE_FAILED, "hung" };
 	const struct manifest_end end = { .sources = &source, .n_sources = 1, .members = &member, .n_members = 1, .masked = 2 };
 	_cleanup_free_ char *first = manifest_json(&m), *last = manifest_end_json(&end);
 	json_t *o = json_loads(first, 0, NULL), *t = json_object_get(o, "trigger");
