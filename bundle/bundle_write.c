@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -74,6 +75,7 @@ int bundle_create(const char *path, struct bundle_writer **ret, struct error *er
 	b->fd = open(b->partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
 	if (b->fd < 0)
 		return error_sys(err, "cannot create %s", b->partial);
+	flock(b->fd, LOCK_EX | LOCK_NB);	/* tells others that its writer lives */
 	if (pack_open(b->fd, &b->pack, err))
 		return -1;
 	*ret = take(b);

@@ -27,7 +27,7 @@ struct bundle_member {
 	bool is_short;			/* the file shrank while it was copied: zeros stand for the rest */
 };
 
-/* Begins "<path>.partial", 0640, which must not exist. */
+/* Begins "<path>.partial", 0640, which must not exist; it is locked (flock) as long as its writer lives. */
 int bundle_create(const char *path, struct bundle_writer **ret, struct error *err);
 /* Level 1 for binary streams, 3 for text. */
 int bundle_add(struct bundle_writer *b, const char *name, const void *data, size_t len, int level, struct error *err);

@@ -37,6 +37,7 @@ struct dump_request {
 	const char *sources_json;	/* state of the daemon's sources, a JSON array of name, state, reason; NULL */
 	uint32_t post_s;
 	bool live;			/* the host is the one of the ring, now: take what is taken at dump */
+	const char *from;		/* "daemon", "dead ring", "snapshot" */
 	int more_fd;			/* a pipe of struct dump_trigger: others met meanwhile; -1: none */
 	void (*progress)(void *ctx, const char *line);	/* may be NULL */
 	void *progress_ctx;

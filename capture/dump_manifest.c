@@ -90,7 +90,7 @@ char *dump_manifest_begin(const struct dump_facts *f)
 		return NULL;
 	plan(f, planned);
 	m.trigger = (struct manifest_trigger){ f->rq->trigger, f->rq->reason, f->rq->pid, f->rq->rank, f->host->clock.realtime_ns };
-	m.from = !f->rq->live ? "dead ring" : f->rq->ring_dir ? "daemon" : "snapshot";
+	m.from = f->rq->from;
 	m.ring_bytes = f->ring ? f->ring->bytes : 0;
 	for (size_t i = 0; i < f->n_processes; i++) {
 		const struct record_process *p = &f->processes[i];

@@ -186,6 +186,12 @@ static void take_record(struct ring_take *t, const struct segment_head *h, const
 
 /* ---- segments ---- */
 
+static void boot_id_text(const uint8_t id[16], char text[37])
+{
+	for (size_t i = 0, w = 0; i < 16; i++)
+		w += (size_t)sprintf(text + w, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", id[i]);
+}
+
 static void take_head(struct ring_take *t, const struct segment_head *h)
 {
 	struct manifest_stream *s = &t->streams[h->stream];
@@ -200,9 +206,7 @@ static void take_head(struct ring_take *t, const struct segment_head *h)
 		return;
 	t->clock = h->clock;
 	snprintf(t->host, sizeof(t->host), "%.*s", (int)sizeof(h->host), h->host);
-	for (size_t i = 0, w = 0; i < sizeof(h->boot_id); i++)
-		w += (size_t)snprintf(t->boot_id + w, sizeof(t->boot_id) - w, "%s%02x",
-				      i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", h->boot_id[i]);
+	boot_id_text(h->boot_id, t->boot_id);
 }
 
 /* Records that the reading before did not see. */
@@ -273,6 +277,26 @@ int ring_take_read(struct ring_take *t, const char *dir, struct bundle_writer *b
 		t->streams[i].name = stream_name((enum stream_id)i);
 	t->again = true;
 	return r;
+}
+
+static int compare_boot(void *ctx, const char *name, const struct segment_reader *seg, const uint8_t *data, size_t len)
+{
+	_cleanup_dump_text_ struct dump_text now = { 0 };
+	bool *ours = ctx;
+	char text[37];
+
+	(void)name, (void)data, (void)len;
+	boot_id_text(seg->head.boot_id, text);
+	*ours = dump_read_file("/proc/sys/kernel/random/boot_id", 36, &now) == 0 && strcmp(now.s, text) == 0;
+	return 1;
+}
+
+int ring_is_ours(const char *dir)
+{
+	struct error err = { 0 };
+	bool ours = false;
+
+	return ring_read(dir, compare_boot, &ours, &err) == 1 ? ours : -1;
 }
 
 void ring_take_free(struct ring_take *t)

@@ -44,7 +44,7 @@ struct taken_segment {
 
 struct ring_take {
 	struct clock_triple clock;	/* of the newest segment */
-	char host[65], boot_id[40];
+	char host[65], boot_id[37];
 	struct dump_text kernel;
 	struct log_file *logs;
 	size_t n_logs, cap_logs;
@@ -64,6 +64,8 @@ struct ring_take {
 
 /* Segments go into `b`, unless it is NULL (what a full disk refuses is lost, bundle_lost()).  -1: there is no such ring. */
 int ring_take_read(struct ring_take *t, const char *dir, struct bundle_writer *b, struct error *err);
+/* 1: of this boot of this host; 0: of another; -1: there is no ring. */
+int ring_is_ours(const char *dir);
 void ring_take_free(struct ring_take *t);
 
 /* What the ring has of a log, oldest first; holes are said in the text.  Only what stands before `end`. */
