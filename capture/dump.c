@@ -135,11 +135,15 @@ static int create(struct dump *d, struct error *err)
 	if (!d->rq->out && mkdir(dir, 0750) && errno != EEXIST)
 		return error_sys(err, "cannot make %s", dir);
 	if (!is_folder(out)) {
+		char *slash = strrchr(dir, '/');
+
+		if (slash)
+			slash[slash == dir] = '\0';
 		snprintf(d->path, sizeof(d->path), "%s", out);
-		reserve_open(&d->reserve, out, false);
+		reserve_open(&d->reserve, slash ? dir : ".", false);
 		return bundle_create(d->path, &d->b, err);
 	}
-	reserve_open(&d->reserve, dir, true);
+	reserve_open(&d->reserve, dir, !d->rq->out);
 	for (unsigned n = 0; n < 100 && r; n++) {
 		*err = (struct error){ 0 };
 		name_bundle(d, dir, n);

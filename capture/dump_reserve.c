@@ -19,20 +19,13 @@ static void make(const struct reserve *r)
 		unlink(r->path);
 }
 
-void reserve_open(struct reserve *r, const char *path, bool is_folder)
+void reserve_open(struct reserve *r, const char *dir, bool keep)
 {
-	char dir[PATH_MAX];
-	char *slash;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = is_folder ? NULL : strrchr(dir, '/');
-	if (slash)
-		slash[slash == dir] = '\0';
-	if (is_folder)
-		snprintf(r->path, sizeof(r->path), "%.*s/.reserve", PATH_MAX - 32, dir);
+	if (keep)
+		snprintf(r->path, sizeof(r->path), "%.*s/.reserve", PATH_MAX - 40, dir);
 	else
-		snprintf(r->path, sizeof(r->path), "%.*s/.tdump-reserve-%d", PATH_MAX - 32, slash ? dir : ".", (int)getpid());
-	r->keep = is_folder;
+		snprintf(r->path, sizeof(r->path), "%.*s/.tdump-reserve-%d", PATH_MAX - 40, dir, (int)getpid());
+	r->keep = keep;
 	make(r);
 }
 

@@ -15,8 +15,8 @@ struct reserve {
 	bool keep;
 };
 
-/* Beside a bundle: of `path`, a folder (then it stays behind for the next dump) or a file to be. */
-void reserve_open(struct reserve *r, const char *path, bool is_folder);
+/* In the folder of the bundle; `keep`: it stays behind for the next dump. */
+void reserve_open(struct reserve *r, const char *dir, bool keep);
 void reserve_release(struct reserve *r);
 /* Makes it again, or removes it. */
 void reserve_close(struct reserve *r);

@@ -10,17 +10,17 @@
 
 #include "bundle/cleanup.h"
 #include "capture/dump/sources.h"
-#include "capture/scrub.h"
 
 #define FILE_MAX ((size_t)64 << 10)
 
 static bool is_of_pod(const char *name, size_t len)
 {
-	static const char *const starts[] = { "POD_", "KUBERNETES_", "K8S_", "NODE_NAME", "HOSTNAME", "JOB_COMPLETION_INDEX" };
+	static const char *const names[] = { "POD_NAME", "POD_NAMESPACE", "POD_UID", "POD_IP", "NODE_NAME", "HOSTNAME",
+					     "JOB_COMPLETION_INDEX", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT" };
 
-	for (size_t i = 0; i < ARRAY_SIZE(starts); i++)
-		if (len >= strlen(starts[i]) && strncmp(name, starts[i], strlen(starts[i])) == 0)
-			return scrub_env_allowed(name, len);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (len == strlen(names[i]) && strncmp(name, names[i], len) == 0)
+			return true;
 	return false;
 }
 
