@@ -5,5 +5,6 @@
 
 /* Order of start: who the job is comes before what watches it. */
 const struct source *const sources[] = {
+	&source_process,
 	NULL,
 };

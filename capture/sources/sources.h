@@ -2,3 +2,4 @@
 #pragma once
 #include "capture/capture.h"
 
+extern const struct source source_process;
