@@ -22,7 +22,9 @@
 #include "capture/dump_ring.h"
 #include "capture/tdump_status.h"
 
-#define CONFIG_FILE "/etc/tachograph/tcaptured.conf"
+#ifndef TACHOGRAPH_CONFIG
+#define TACHOGRAPH_CONFIG "/etc/tachograph/tcaptured.conf"
+#endif
 #define WAIT_S 180
 
 enum exit_status {
@@ -277,8 +279,8 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	signal(SIGPIPE, SIG_IGN);
-	if (!o.config && access(CONFIG_FILE, R_OK) == 0)
-		o.config = CONFIG_FILE;
+	if (!o.config && access(TACHOGRAPH_CONFIG, R_OK) == 0)
+		o.config = TACHOGRAPH_CONFIG;
 	if (config_read(o.config, &config, &err))
 		return report(&err, EXIT_USAGE);
 	r = run(&o, &config);
