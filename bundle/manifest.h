@@ -46,7 +46,7 @@ struct manifest {
 	const char *from;		/* "daemon", "snapshot", "dead ring" */
 	const char *ring_dir;		/* NULL: none */
 	uint64_t ring_bytes;
-	int ring_is_volatile;		/* 1: in memory: it does not outlive a panic */
+	bool ring_is_volatile;		/* in memory: it does not outlive a panic */
 	const char *const *planned;	/* names of sources, NULL ends */
 };
 

@@ -161,10 +161,10 @@ static json_t *status(const struct capture *c)
 
 	for (size_t i = 0; i < c->track.n; i++)
 		living += !c->track.by_slot[i].gone && c->track.by_slot[i].p.pid;
-	return json_pack("{s:{s:s, s:i, s:I, s:s, s:I, s:b, s:I, s:o, s:o, s:o}}", "status", "version", TACHOGRAPH_VERSION, "pid",
+	return json_pack("{s:{s:s, s:i, s:I, s:s, s:I, s:s?, s:I, s:o, s:o, s:o}}", "status", "version", TACHOGRAPH_VERSION, "pid",
 			 (int)getpid(), "uptime_s", (json_int_t)((loop_now() - c->started_ns) / 1000000000), "ring",
-			 c->config.ring_dir, "ring_bytes", (json_int_t)c->config.ring_bytes, "detached",
-			 c->ring ? ring_is_detached(c->ring) : 1, "tracked", (json_int_t)living, "sources", dumps_sources(c),
+			 c->config.ring_dir, "ring_bytes", (json_int_t)(c->ring ? ring_bytes(c->ring) : 0), "trouble",
+			 c->ring ? ring_trouble(c->ring) : "there is none", "tracked", (json_int_t)living, "sources", dumps_sources(c),
 			 "streams", ring_status(c), "dumps", dumps_status(c));
 }
 

@@ -1,13 +1,11 @@
 #include "capture/dump_manifest.h"
 
 #include <jansson.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timex.h>
 #include <sys/utsname.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "bundle/cleanup.h"
@@ -52,13 +50,6 @@ void dump_host_of_ring(const struct ring_take *t, struct manifest_host *ret)
 
 /* ---- the first ---- */
 
-static bool is_volatile(const char *dir)
-{
-	struct statfs s;
-
-	return dir && statfs(dir, &s) == 0 && (s.f_type == TMPFS_MAGIC || s.f_type == RAMFS_MAGIC);
-}
-
 static struct manifest_trigger trigger_of(const struct dump_trigger *t)
 {
 	return (struct manifest_trigger){ t->kind, t->reason, t->pid, t->rank, t->realtime_ns };
@@ -84,7 +75,7 @@ char *dump_manifest_begin(const struct dump_facts *f)
 	const char *planned[SOURCES_MAX];
 	struct manifest m = { .host = f->host, .captured_ns = f->captured_ns, .job = f->rq->job, .world_size = -1,
 			      .ranks = ranks, .planned = planned, .ring_dir = f->rq->ring_dir,
-			      .ring_is_volatile = is_volatile(f->rq->ring_dir) };
+			      .ring_is_volatile = f->rq->ring_dir && ring_is_volatile(f->rq->ring_dir) };
 
 	if (!ranks)
 		return NULL;

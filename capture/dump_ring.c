@@ -214,7 +214,6 @@ static void take_records(struct ring_take *t, struct segment_reader r)
 {
 	const uint8_t stream = r.head.stream;
 	struct manifest_stream *s = &t->streams[stream];
-	uint64_t damaged = r.damaged;
 	struct record rec;
 
 	while (segment_next(&r, &rec)) {
@@ -231,7 +230,7 @@ static void take_records(struct ring_take *t, struct segment_reader r)
 		t->last_ns = when > t->last_ns ? when : t->last_ns;
 		take_record(t, &r.head, &rec);
 	}
-	s->damaged += t->again ? 0 : r.damaged - damaged;
+	s->damaged += t->again ? 0 : r.damaged;
 }
 
 /* The kernel log and the logs travel as text; a segment that did not change since the first reading not at all. */
@@ -252,7 +251,8 @@ static int visit_segment(void *ctx, const char *name, const struct segment_reade
 
 	if (seg->head.stream >= STREAM_COUNT)
 		return 0;
-	take_head(v->t, &seg->head);
+	if (seg->head.nonce)		/* else its header is damaged */
+		take_head(v->t, &seg->head);
 	take_records(v->t, *seg);
 	v->t->bytes += v->t->again ? 0 : seg->head.segment_bytes;
 	if (!goes_along(v->t, &seg->head, len) || !v->b)

@@ -80,8 +80,9 @@ void tdump_status_print(const json_t *status, FILE *f)
 
 	fprintf(f, "tcaptured %s, pid %lld, up %lld h %02lld min, %lld processes tracked\n", text_of(status, "version"),
 		number_of(status, "pid"), s / 3600, s / 60 % 60, number_of(status, "tracked"));
-	fprintf(f, "ring %s, %lld MiB%s\n", safe(text_of(status, "ring")), number_of(status, "ring_bytes") >> 20,
-		json_is_true(json_object_get(status, "detached")) ? ", only in memory: its files are gone" : "");
+	fprintf(f, "ring %s, %lld MiB\n", safe(text_of(status, "ring")), number_of(status, "ring_bytes") >> 20);
+	if (text_of(status, "trouble")[0])
+		fprintf(f, "trouble: %s\n", safe(text_of(status, "trouble")));
 	print_sources(json_object_get(status, "sources"), f);
 	print_streams(json_object_get(status, "streams"), f);
 	print_dumps(json_object_get(status, "dumps"), f);
