@@ -4,14 +4,17 @@
 usage: bench_capture.py BUILD ROUNDS SECONDS
 """
 import json
+import os
 import re
 import resource
 import shutil
 import signal
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 BUILD, ROUNDS, SECONDS = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -120,9 +123,82 @@ def volume(name, kind, *options, paused=False):
     return ok, lost
 
 
+# ---- the whole daemon ----
+
+def records_ever(ring, stream):
+    """Records that the stream has held: the sequence number of its last one."""
+    last = 0
+    for path in Path(ring).glob(f"{stream}-*.tcr"):
+        data = path.read_bytes()
+        nonce, seq = struct.unpack_from("<Q", data, 88)[0], struct.unpack_from("<Q", data, 72)[0]
+        at = 256
+        while nonce and at + 32 <= len(data):
+            commit, _, n = struct.unpack_from("<IIQ", data, at)
+            if not commit >> 31 or n < seq:
+                break
+            last, seq = max(last, n), n + 1
+            at += 32 + ((commit & 0x7fffffff) + 7 & ~7)
+    return last
+
+
+class Daemon:
+    def __init__(self, dir):
+        self.dir = Path(dir)
+        config = self.dir / "tcaptured.conf"
+        config.write_text(f"ring_dir = {dir}/ring\nbundle_dir = {dir}/bundles\nsocket = {dir}/socket\n")
+        self.log = open(self.dir / "log", "w")
+        self.p = subprocess.Popen([BUILD / "tcaptured", "--foreground", "--config", config], stderr=self.log)
+        self.wait("nccl: ok")
+
+    def wait(self, text):
+        for _ in range(400):
+            if text in (self.dir / "log").read_text():
+                return
+            time.sleep(0.05)
+        sys.exit(f"the daemon never said {text!r}: {(self.dir / 'log').read_text()}")
+
+    def cpu_s(self):
+        fields = Path(f"/proc/{self.p.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss(self):
+        status = Path(f"/proc/{self.p.pid}/status").read_text()
+        return {k: int(re.search(rf"{k}:\s+(\d+)", status).group(1)) // 1024 for k in ("RssAnon", "RssFile", "RssShmem")}
+
+    def end(self):
+        self.p.terminate()
+        self.p.wait()
+
+
+def daemon():
+    with tempfile.TemporaryDirectory() as dir:
+        d = Daemon(dir)
+        env = dict(os.environ, RANK="0", WORLD_SIZE="1")
+        p = subprocess.Popen([BUILD / "probe_cost", LIBRARY, "--rate", "50000", "--seconds", str(SECONDS)], env=env,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        d.wait("functions in")
+        time.sleep(5)
+        before, start = d.cpu_s(), time.monotonic()
+        time.sleep(10)
+        rest = (d.cpu_s() - before) / (time.monotonic() - start)
+        before, start = d.cpu_s(), time.monotonic()
+        out, _ = p.communicate("go\n")
+        load = (d.cpu_s() - before) / (time.monotonic() - start)
+        n = int(out.split()[-3])
+        time.sleep(1.5)
+        rss = d.rss()
+        d.end()
+        held = records_ever(f"{dir}/ring", "nccl")
+    ok = held == n + 2	# and the communicator, asked for and made
+    print(f"the daemon, {n} calls in {SECONDS} s: {held} records{'' if ok else f', {n + 2} WERE EXPECTED'}; CPU at rest "
+          f"{100 * rest:.2f} % of a core (asked: <= 0.3 %), under this load {100 * load:.1f} %; "
+          f"resident {rss} MiB, the ring's pages among the file's", flush=True)
+    return ok
+
+
 def main():
+    good = daemon() if (BUILD / "tcaptured").exists() else True
     hit_cost()
-    good = True
     for name, kind, option in (("NCCL calls", CALL, []), ("signals", SIGNAL, ["--signals"])):
         ok, lost = volume(f"50,000 {name}/s, {SECONDS} s", kind, "--rate", "50000", "--seconds", str(SECONDS), *option)
         good = good and ok and lost == 0
