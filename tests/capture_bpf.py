@@ -583,7 +583,7 @@ def test_nccl_library_without_symbols():
 def test_without_privileges_it_says_so():
     p = subprocess.run([DRIVER, "bpf"], user=65534, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert p.returncode == 77, p
-    assert "needs root, or CAP_BPF and CAP_PERFMON" in p.stdout, p.stdout
+    assert "denied: needs root, or CAP_BPF and CAP_PERFMON: Operation not permitted" in p.stdout, p.stdout
 
 
 def test_without_kernel_types_it_says_so():

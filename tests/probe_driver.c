@@ -179,35 +179,43 @@ static int configure(struct config *c, int argc, char **argv, struct error *err)
 	return config_parse("driver", text, strlen(text), c, err);
 }
 
-int main(int argc, char **argv)
+static void end(struct driver *d)
 {
-	struct driver *d = calloc(1, sizeof(*d));
-	struct error err = { 0 };
+	capture_stop_sources(&d->c);
+	loop_close(d->c.loop);
+	track_free(&d->c.track);
+	config_free(&d->c.config);
+}
+
+/* EXIT_SUCCESS, EXIT_FAILURE with an error, 77: no source starts. */
+static int drive(struct driver *d, int argc, char **argv, struct error *err)
+{
 	bool any = false;
 
-	if (!d)
+	if (configure(&d->c.config, argc, argv, err) || loop_open(&d->c.loop, err) || capture_start_sources(&d->c, err))
 		return EXIT_FAILURE;
-	d->c.ring = (struct ring *)d;
-	d->c.say = say;
-	d->count_only = argc > 1 && !strcmp(argv[1], "--count");
-	if (configure(&d->c.config, argc, argv, &err) || loop_open(&d->c.loop, &err) || capture_start_sources(&d->c, &err)) {
-		error_print(stderr, &err);
-		return EXIT_FAILURE;
-	}
 	for (size_t i = 0; sources[i]; i++)
 		any = any || d->c.source_data[i];
 	if (!any)
 		return 77;
-	if (!loop_add_fd(d->c.loop, STDIN_FILENO, EPOLLIN, on_command, d, &err) ||
-	    !loop_add_timer(d->c.loop, 50 * NS_PER_MS, 50 * NS_PER_MS, on_flush, d, &err) || loop_run(d->c.loop, &err)) {
-		error_print(stderr, &err);
+	if (!loop_add_fd(d->c.loop, STDIN_FILENO, EPOLLIN, on_command, d, err) ||
+	    !loop_add_timer(d->c.loop, 50 * NS_PER_MS, 50 * NS_PER_MS, on_flush, d, err))
 		return EXIT_FAILURE;
-	}
-	capture_stop_sources(&d->c);
-	sums(d);
-	loop_close(d->c.loop);
-	track_free(&d->c.track);
-	config_free(&d->c.config);
-	free(d);
-	return EXIT_SUCCESS;
+	return loop_run(d->c.loop, err) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	struct driver d = { .c.say = say };
+	struct error err = { 0 };
+	int status;
+
+	d.c.ring = (struct ring *)&d;
+	d.count_only = argc > 1 && !strcmp(argv[1], "--count");
+	status = drive(&d, argc, argv, &err);
+	if (status == EXIT_FAILURE)
+		error_print(stderr, &err);
+	end(&d);
+	sums(&d);
+	return status;
 }

@@ -24,6 +24,7 @@ static bool kernel_is_locked_down(void)
 bool probes_are_impossible(enum source_state *state_ret, char *reason, size_t size)
 {
 	_cleanup_close_ int map = -1;
+	int why;
 
 	*state_ret = SOURCE_ABSENT;
 	if (access(kernel_btf, R_OK)) {
@@ -33,7 +34,8 @@ bool probes_are_impossible(enum source_state *state_ret, char *reason, size_t si
 	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "tachograph", 4, 8, 1, NULL);
 	if (map >= 0)
 		return false;
-	if (errno == ENOSYS || errno == EINVAL) {
+	why = errno;
+	if (why == ENOSYS || why == EINVAL) {
 		snprintf(reason, size, "the kernel has no bpf()");
 		return true;
 	}
@@ -41,7 +43,7 @@ bool probes_are_impossible(enum source_state *state_ret, char *reason, size_t si
 	if (kernel_is_locked_down())
 		snprintf(reason, size, "kernel lockdown (confidentiality) forbids BPF");
 	else
-		snprintf(reason, size, "needs root, or CAP_BPF and CAP_PERFMON: %s", strerror(errno));
+		snprintf(reason, size, "needs root, or CAP_BPF and CAP_PERFMON: %s", strerror(why));
 	return true;
 }
 
