@@ -2,3 +2,5 @@
 #pragma once
 #include "capture/capture.h"
 
+extern const struct source source_nvml, source_amd, source_infiniband, source_host, source_filesystems;
+
