@@ -169,6 +169,7 @@ struct store {
 	size_t n_obs, cap_obs;
 	struct identity *identity;	/* analyzer/identity.h */
 	struct collectives *collectives;/* analyzer/collectives.h; NULL without dumps */
+	struct ring_intake *ring;	/* analyzer/ingest/ring.h; NULL without segments */
 	struct inconsistency *inconsistencies;
 	uint32_t *per_kind;		/* observations, by row of kinds.def */
 	uint64_t obs_dropped;		/* observations beyond the limit: counted, not kept */
