@@ -21,6 +21,7 @@
 
 #define GROUPS_MAX 65536
 #define MEMBERS_MAX (1 << 17)
+#define AHEAD_MAX 1000		/* calls that a host may issue before its device is done with the first */
 
 struct calls_segment {
 	uint32_t member;
@@ -42,7 +43,13 @@ struct call_group {
 		int32_t rank;		/* in the job */
 		uint64_t entered;	/* highest sequence number */
 	} *by_rank;
-	uint64_t all_entered;		/* by every member that was seen */
+	uint64_t differs;		/* first sequence number at which calls differ; 0: none */
+	uint64_t all_entered;		/* by every member that was seen, all in the same way */
+};
+
+/* The first call of a (group, sequence number). */
+struct call_place {
+	uint64_t key, signature;
 };
 
 struct ring_calls {
@@ -54,6 +61,8 @@ struct ring_calls {
 	size_t n_groups, cap_groups;
 	uint32_t *slot;			/* hash of group ids: index + 1 */
 	size_t slot_cap;
+	struct call_place *places;	/* hash */
+	size_t n_places, place_cap;
 	bool full;
 };
 
@@ -92,6 +101,7 @@ void ring_calls_free(struct ring_calls *c)
 	free(c->segments);
 	free(c->groups);
 	free(c->slot);
+	free(c->places);
 	free(c);
 }
 
@@ -162,6 +172,55 @@ static struct call_member *member_of(struct ring_calls *c, struct call_group *g,
 	return m;
 }
 
+static int grow_places(struct ring_calls *c)
+{
+	size_t cap = c->place_cap ? c->place_cap * 2 : 8192;
+	struct call_place *p = calloc(cap, sizeof(*p));
+
+	if (!p) {
+		c->full = true;
+		return -1;
+	}
+	for (size_t n = 0; n < c->place_cap; n++) {
+		size_t i = c->places[n].key & (cap - 1);
+
+		while (c->places[n].key && p[i].key)
+			i = (i + 1) & (cap - 1);
+		if (c->places[n].key)
+			p[i] = c->places[n];
+	}
+	free(c->places);
+	c->places = p;
+	c->place_cap = cap;
+	return 0;
+}
+
+/* What all members must agree on. */
+static uint64_t signature_of(const struct record_nccl_call *k)
+{
+	uint64_t parts[] = { k->op, k->dtype, k->redop, k->count, (uint64_t)(int64_t)k->peer_or_root };
+
+	return hash_bytes(parts, sizeof(parts), 5);
+}
+
+/* Remember what the first rank called at this place; another call there is a difference. */
+static void compare_signatures(struct ring_calls *c, struct call_group *g, const struct record_nccl_call *k)
+{
+	uint64_t key = hash_bytes((uint64_t[]){ k->group, k->seq }, 2 * sizeof(uint64_t), 9) | 1, signature = signature_of(k);
+	size_t i;
+
+	if (c->n_places * 2 >= c->place_cap && grow_places(c))
+		return;
+	for (i = key & (c->place_cap - 1); c->places[i].key && c->places[i].key != key; i = (i + 1) & (c->place_cap - 1))
+		;
+	if (!c->places[i].key) {
+		c->places[i] = (struct call_place){ key, signature };
+		c->n_places++;
+	} else if (c->places[i].signature != signature && (!g->differs || k->seq < g->differs)) {
+		g->differs = k->seq;
+	}
+}
+
 static void learn_comm(struct ring_calls *c, const struct record *rec)
 {
 	struct record_nccl_comm k;
@@ -190,6 +249,7 @@ static void learn_call(struct ring_calls *c, const struct record *rec)
 	m = member_of(c, g, k.comm_rank, k.rank);
 	if (m && k.seq > m->entered)
 		m->entered = k.seq;
+	compare_signatures(c, g, &k);
 }
 
 /* Members that no record is of: where the group is the whole job, numbered as the job is, they are known all the same. */
@@ -198,14 +258,18 @@ static void complete_groups(struct ring_calls *c, int32_t world_size)
 	for (size_t i = 0; i < c->n_groups; i++) {
 		struct call_group *g = &c->groups[i];
 		bool same = g->size && (int32_t)g->size == world_size;
-		uint64_t low = UINT64_MAX;
+		uint64_t low = UINT64_MAX, high = 0;
 
 		for (uint32_t k = 0; k < g->n; k++) {
 			if (!g->by_rank[k].seen)
 				continue;
 			same &= g->by_rank[k].rank == (int32_t)k;
 			low = g->by_rank[k].entered < low ? g->by_rank[k].entered : low;
+			high = g->by_rank[k].entered > high ? g->by_rank[k].entered : high;
 		}
+		/* a difference that all went far beyond held nobody up */
+		if (g->differs && g->differs <= low && high - g->differs < AHEAD_MAX)
+			low = g->differs - 1;
 		g->all_entered = low;
 		if (!same)
 			g->size = 0;
@@ -301,14 +365,6 @@ static const char *const op_names[] = {
 static const char *const type_names[] = {
 	"int8", "uint8", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64", "bfloat16", "float8_e4m3", "float8_e5m2",
 };
-
-/* What all members must agree on. */
-static uint64_t signature_of(const struct record_nccl_call *k)
-{
-	uint64_t parts[] = { k->op, k->dtype, k->redop, k->count, (uint64_t)(int64_t)k->peer_or_root };
-
-	return hash_bytes(parts, sizeof(parts), 5);
-}
 
 static struct flight_text text_of(const char *s)
 {
