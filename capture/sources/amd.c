@@ -19,7 +19,7 @@
 #define BLOCKS_MAX 24		/* parts of a GPU that count errors */
 #define SLOW_TICKS 10
 #define DEVICE_TICKS 600
-#define BUDGET_NS (15 * 1000000000ll)
+#define BUDGET_NS (15 * NS_PER_S)
 #define VENDOR_AMD 0x1002
 
 struct amd_gpu {
@@ -180,7 +180,7 @@ static void report(struct worker_link *l, const struct amd_gpu *g, enum gpu_even
 	int n = snprintf(m.text, sizeof(m.text), "%s on GPU %s (%s, index %u)", what, g->address, g->identity.uuid,
 			 g->identity.index);
 
-	gpu_message_send(l, ticks_now(), &m, (size_t)n);
+	gpu_message_send(l, loop_now(), &m, (size_t)n);
 }
 
 static void read_blocks(struct worker_link *l, struct amd_gpu *g)
@@ -236,7 +236,7 @@ static void sample(struct worker_link *l, struct amd_gpu *g, bool slow)
 		s->pcie_replay = text_file_number(g->replay);
 		read_blocks(l, g);
 	}
-	worker_record(l, STREAM_GPU, REC_GPU_SAMPLE, ticks_now(), s, sizeof(*s), NULL, 0);
+	worker_record(l, STREAM_GPU, REC_GPU_SAMPLE, loop_now(), s, sizeof(*s), NULL, 0);
 }
 
 void amd_run(struct worker_link *l, void *ctx)
@@ -259,7 +259,7 @@ void amd_run(struct worker_link *l, void *ctx)
 	for (uint64_t tick = 0;; tick++) {
 		for (size_t i = 0; i < all->n; i++) {
 			if (tick % DEVICE_TICKS == 0)
-				worker_record(l, STREAM_GPU, REC_GPU_DEVICE, ticks_now(), &all->gpu[i].identity,
+				worker_record(l, STREAM_GPU, REC_GPU_DEVICE, loop_now(), &all->gpu[i].identity,
 					      sizeof(all->gpu[i].identity), NULL, 0);
 			sample(l, &all->gpu[i], tick % SLOW_TICKS == 0);
 		}

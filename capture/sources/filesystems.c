@@ -21,7 +21,7 @@
 
 #define PERIOD_MS 10000
 #define AGAIN_TICKS 60	/* rounds between two tries of what hung */
-#define BUDGET_NS (25 * 1000000000ll)
+#define BUDGET_NS (25 * NS_PER_S)
 
 static void watch(struct file_systems *all, const char *path, size_t len, uint32_t role)
 {
@@ -147,7 +147,7 @@ static void sample(struct worker_link *l, struct file_systems *all, bool again)
 		if (!(all->hung & 1u << i))
 			n = add_answer(l, all, i, answers, n);
 	for (told = 0; told < n; told++)
-		worker_record(l, STREAM_HOST, REC_FILE_SYSTEM, ticks_now(), &answers[told].r, sizeof(answers[told].r),
+		worker_record(l, STREAM_HOST, REC_FILE_SYSTEM, loop_now(), &answers[told].r, sizeof(answers[told].r),
 			      answers[told].point, strlen(answers[told].point));
 	worker_alive(l);
 	for (size_t i = 0; i < all->n && again; i++)

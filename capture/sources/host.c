@@ -214,16 +214,18 @@ static void host_stop(struct capture *c, void *data)
 static int host_start(struct capture *c, void **ret, struct error *err)
 {
 	struct host_source *h = calloc(1, sizeof(*h));
-	int64_t period_ns = c->config.sample_ms * 1000000ll;
+	int64_t period_ns = c->config.sample_ms * NS_PER_MS;
 
 	if (!h)
 		return error_set(err, ERR_NOMEM, "no memory");
 	h->c = c;
 	host_open(&h->files, "");
 	interfaces_open(&h->interfaces, "");
-	h->timer = loop_add_timer(c->loop, period_ns, period_ns, host_tick, h, err);
-	if (!h->timer || h->files.stat < 0) {
-		error_set(err, ERR_SYS, "cannot read /proc/stat");
+	if (h->files.stat < 0)
+		error_sys(err, "cannot read /proc/stat");
+	else
+		h->timer = loop_add_timer(c->loop, period_ns, period_ns, host_tick, h, err);
+	if (!h->timer) {
 		host_stop(c, h);
 		return -1;
 	}

@@ -20,7 +20,7 @@
 
 #define PORTS_MAX 64
 #define SLOW_TICKS 10
-#define BUDGET_NS (15 * 1000000000ll)
+#define BUDGET_NS (15 * NS_PER_S)
 
 /* counter of the record, file below ports/N */
 #define COUNTERS(C) \
@@ -120,7 +120,7 @@ static void sample(struct worker_link *l, struct port *p, bool slow)
 	p->p.rate_gbps = small(text_file_number(p->rate));
 	p->p.lid = small(text_file_number(p->lid));
 	read_counters(p);
-	worker_record(l, STREAM_GPU, REC_IB_PORT, ticks_now(), &p->p, sizeof(p->p), NULL, 0);
+	worker_record(l, STREAM_GPU, REC_IB_PORT, loop_now(), &p->p, sizeof(p->p), NULL, 0);
 }
 
 void infiniband_run(struct worker_link *l, void *ctx)

@@ -15,9 +15,9 @@
 #include "capture/sources/sources.h"
 #include "capture/sources/ticks.h"
 
-#define DEVICE_EVERY_NS (600 * 1000000000ll)	/* identities again, so that the ring always holds one */
-#define LOOK_AGAIN_NS (60 * 1000000000ll)	/* a device that was gone */
-#define BUDGET_NS (20 * 1000000000ll)
+#define DEVICE_EVERY_NS (600 * NS_PER_S)	/* identities again, so that the ring always holds one */
+#define LOOK_AGAIN_NS (60 * NS_PER_S)	/* a device that was gone */
+#define BUDGET_NS (20 * NS_PER_S)
 
 struct nvml_worker {
 	struct nvml nvml;
@@ -35,12 +35,12 @@ static void report(struct nvml_worker *w, const struct nvml_gpu *g, enum gpu_eve
 	int n = snprintf(m.text, sizeof(m.text), "%s on GPU %04x:%02x:%02x.0 (%s, index %u)", what, id->pci_domain,
 			 id->pci_bus, id->pci_device, id->uuid, id->index);
 
-	gpu_message_send(w->link, ticks_now(), &m, (size_t)n);
+	gpu_message_send(w->link, loop_now(), &m, (size_t)n);
 }
 
 static void record_identity(struct nvml_worker *w, const struct nvml_gpu *g)
 {
-	worker_record(w->link, STREAM_GPU, REC_GPU_DEVICE, ticks_now(), &g->identity, sizeof(g->identity), NULL, 0);
+	worker_record(w->link, STREAM_GPU, REC_GPU_DEVICE, loop_now(), &g->identity, sizeof(g->identity), NULL, 0);
 }
 
 /* Note that a device stopped, or began again, to answer. */
@@ -117,8 +117,8 @@ static void note_event(struct nvml_worker *w, const struct nvml_event *e)
 static bool wait_for_events(struct nvml_worker *w, int64_t until_ns)
 {
 	for (;;) {
-		int64_t left_ns = until_ns - ticks_now();
-		int left_ms = left_ns > 0 ? (int)((left_ns + 999999) / 1000000) : 0;
+		int64_t left_ns = until_ns - loop_now();
+		int left_ms = left_ns > 0 ? (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS) : 0;
 		struct nvml_event e = { 0 };
 		nvml_return status;
 
@@ -148,7 +148,7 @@ static void sample_all(struct nvml_worker *w, bool slow, bool look_again)
 			}
 			note_lost(w, g, nvml_sample(&w->nvml, g, slow));
 		}
-		worker_record(w->link, STREAM_GPU, REC_GPU_SAMPLE, ticks_now(), &g->last, sizeof(g->last), NULL, 0);
+		worker_record(w->link, STREAM_GPU, REC_GPU_SAMPLE, loop_now(), &g->last, sizeof(g->last), NULL, 0);
 	}
 	worker_alive(w->link);
 }
@@ -195,17 +195,17 @@ void nvml_run(struct worker_link *l, void *ctx)
 	register_events(w);
 	worker_state(l, SOURCE_OK, "%u GPUs%s", w->n, w->events ? "" : "; no Xid events");
 	for (uint64_t tick = 0;; tick++) {
-		bool look_again = ticks_now() - looked_ns >= LOOK_AGAIN_NS;
+		bool look_again = loop_now() - looked_ns >= LOOK_AGAIN_NS;
 
 		if (look_again) {
-			looked_ns = ticks_now();
+			looked_ns = loop_now();
 			if (!w->events)
 				register_events(w);
 		}
 		sample_all(w, tick % NVML_SLOW_TICKS == 0 || w->slow_now, look_again);
 		w->slow_now = false;
-		if (ticks_now() - told_ns >= DEVICE_EVERY_NS) {
-			told_ns = ticks_now();
+		if (loop_now() - told_ns >= DEVICE_EVERY_NS) {
+			told_ns = loop_now();
 			for (unsigned int i = 0; i < w->n; i++)
 				record_identity(w, &w->gpu[i]);
 		}
@@ -228,7 +228,7 @@ static int nvml_start(struct capture *c, void **ret, struct error *err)
 	if (!s)
 		return error_set(err, ERR_NOMEM, "no memory");
 	s->options.sample_ms = c->config.sample_ms;
-	s->worker = capture_attach_worker(c, "nvml", nvml_run, &s->options, BUDGET_NS + s->options.sample_ms * 1000000ll,
+	s->worker = capture_attach_worker(c, "nvml", nvml_run, &s->options, BUDGET_NS + s->options.sample_ms * NS_PER_MS,
 					  gpu_message_trigger, NULL, err);
 	if (!s->worker)
 		return -1;

@@ -55,7 +55,7 @@ int sysfs_start(struct capture *c, const char *source, const char *root, worker_
 	}
 	snprintf(s->options.root, sizeof(s->options.root), "%s", root);
 	s->options.sample_ms = c->config.sample_ms;
-	s->worker = capture_attach_worker(c, source, run, &s->options, budget_ns + s->options.sample_ms * 1000000ll, own,
+	s->worker = capture_attach_worker(c, source, run, &s->options, budget_ns + s->options.sample_ms * NS_PER_MS, own,
 					  NULL, err);
 	if (!s->worker)
 		return -1;
