@@ -71,6 +71,20 @@ struct span record_part(const struct record *rec, void *ret, size_t size)
 	return span_of((const char *)rec->payload + have, rec->bytes - have);
 }
 
+int ring_next(struct segment_reader *seg, struct record *ret)
+{
+	int r;
+
+	while ((r = segment_next(seg, ret)) > 0 && (ret->monotonic_ns < 0 || ret->monotonic_ns > SANE_NS))
+		;
+	return r;
+}
+
+const char *errno_text(int error)
+{
+	return strerrordesc_np(error) ? strerrordesc_np(error) : "unknown error";
+}
+
 const char *record_text(const char *field, size_t size, char *buf)
 {
 	memcpy(buf, field, size);
@@ -108,13 +122,13 @@ void ringer_scope(struct ringer *r, struct observation *o, uint32_t pid, int32_t
 {
 	const struct ring_process *p = ringer_process(r, pid);
 
-	o->scope.rank = rank >= 0 ? rank : p && p->is_known && p->p.rank >= 0 ? p->p.rank : RANK_NONE;
-	o->scope.pid = (int32_t)pid;
+	o->scope.rank = sane_rank(rank) >= 0 ? rank : p && p->is_known ? sane_rank(p->p.rank) : RANK_NONE;
+	o->scope.pid = sane_pid(pid);
 	if (p && p->is_known) {
-		o->scope.local_rank = p->p.is_rank ? p->p.local_rank : RANK_NONE;
+		o->scope.local_rank = p->p.is_rank ? sane_rank(p->p.local_rank) : RANK_NONE;
 		o->scope.attempt = p->p.attempt > 0 ? p->p.attempt : o->scope.attempt;
 		if (p->p.pid_in_ns && p->p.pid_in_ns != pid) {
-			o->scope.pid = (int32_t)p->p.pid_in_ns;
+			o->scope.pid = sane_pid(p->p.pid_in_ns);
 			observation_fieldf(r->s, o, "host_pid", "%u", pid);
 		}
 	}
@@ -173,7 +187,7 @@ static void note_source(struct ringer *r, const struct record *rec)
 	observation_fieldf(r->s, &o, "source", "%s", source);
 	observation_fieldf(r->s, &o, "class", "%s", source_name(ring_class_of(source)));
 	observation_fieldf(r->s, &o, "state", "%s", state);
-	observation_field(r->s, &o, "reason", why.s, why.len);
+	observation_field(r->s, &o, "reason", why.s, why.len < 200 ? why.len : 200);
 	observation_cite(&o, ringer_quote(r, rec, "source %s: %s: %.*s", source, state, (int)why.len, why.s));
 	store_observe(r->s, &o);
 }
@@ -189,7 +203,7 @@ static void note_trigger(struct ringer *r, const struct record *rec)
 	o = ringer_observation(r, strcmp(kind, "hang") == 0 ? "job.no_progress" : "capture.trigger", SRC_HOST, rec->monotonic_ns);
 	if (t.pid > 0)
 		ringer_scope(r, &o, (uint32_t)t.pid, t.rank, "");
-	o.scope.rank = t.rank >= 0 ? t.rank : o.scope.rank;
+	o.scope.rank = sane_rank(t.rank) >= 0 ? t.rank : o.scope.rank;
 	observation_fieldf(r->s, &o, "trigger", "%s", kind);
 	observation_cite(&o, ringer_quote(r, rec, "trigger %s: %.*s", kind, (int)what.len, what.s));
 	store_observe(r->s, &o);
@@ -273,7 +287,7 @@ static void read_segment(struct ringer *r, const struct ring_segment *g, uint64_
 	if (segment_open(&seg, g->data, g->len, &ignored))
 		return;
 	ringer_begin(r, r->s, g->member, &g->head);
-	while (segment_next(&seg, &rec)) {
+	while (ring_next(&seg, &rec)) {
 		if (rec.seq < *next_seq)
 			continue;
 		*next_seq = rec.seq + 1;
@@ -307,7 +321,7 @@ static int64_t last_moment(const struct ring_intake *in)
 
 		if (segment_open(&seg, in->segments[i].data, in->segments[i].len, &ignored))
 			continue;
-		while (segment_next(&seg, &rec))
+		while (ring_next(&seg, &rec))
 			if (rec.monotonic_ns > end_ns)
 				end_ns = rec.monotonic_ns;
 	}
@@ -399,6 +413,9 @@ int ring_take(struct store *s, const struct pattern_set *set, uint32_t member, c
 
 	if (r < 0)
 		return -1;
+	if (r == 0 && (seg.head.clock.realtime_ns < 0 || seg.head.clock.realtime_ns > SANE_NS ||
+		       seg.head.clock.monotonic_ns < 0 || seg.head.clock.monotonic_ns > SANE_NS))
+		return error_at(err, ERR_FORMAT, offsetof(struct segment_head, clock), "a segment of no possible time");
 	if (r > 0 || seg.head.stream >= STREAM_COUNT)
 		return s->members[member].state = MEMBER_IGNORED, 0;
 	if (seg.head.stream == STREAM_KERNEL || seg.head.stream == STREAM_LOGS)

@@ -36,13 +36,12 @@ void ring_blocked_task(struct ringer *r, const struct record *rec)
 	char comm[17];
 	int64_t quote;
 
-	record_part(rec, &b, sizeof(b));
 	record_text(b.comm, sizeof(b.comm), comm);
 	if (b.blocked_ns < (uint64_t)BLOCKED_NS)
 		return;
 	o = ringer_observation(r, went_on ? "host.task_waited" : ring_is_storage(stack) ? "storage.blocked" : "host.hung_task",
 			       SRC_EBPF, rec->monotonic_ns);
-	o.onset.ns -= b.blocked_ns < (uint64_t)INT64_MAX ? (int64_t)b.blocked_ns : 0;
+	o.onset.ns -= b.blocked_ns < (uint64_t)SANE_NS ? (int64_t)b.blocked_ns : 0;
 	ringer_scope(r, &o, b.pid, b.rank, comm);
 	if (stack.len)
 		observation_field(r->s, &o, "symbol", stack.s, strcspn(stack.s, "+ \n") < stack.len ?
@@ -73,9 +72,9 @@ void ring_block_io(struct ringer *r, const struct record *rec)
 	o.scope.object = intern_cstr(&r->s->strings, object);
 	observation_fieldf(r->s, &o, "direction", "%s", b.is_write ? "write" : "read");
 	if (b.error)
-		observation_fieldf(r->s, &o, "error", "%s", strerrordesc_np(b.error) ? strerrordesc_np(b.error) : "unknown");
+		observation_fieldf(r->s, &o, "error", "%s", errno_text(b.error));
 	observation_cite(&o, ringer_quote(r, rec, "%s: %s of %u bytes %s after %llu ms", object, b.is_write ? "write" : "read", b.bytes,
-					  b.error ? strerrordesc_np(b.error) : "done", (unsigned long long)(b.latency_ns / 1000000)));
+					  b.error ? errno_text(b.error) : "done", (unsigned long long)(b.latency_ns / 1000000)));
 	store_observe(r->s, &o);
 }
 
@@ -116,7 +115,7 @@ void ring_tcp(struct ringer *r, const struct record *rec)
 		ringer_scope(r, &o, t.pid, t.rank, comm);
 	o.scope.object = intern_cstr(&r->s->strings, peer);
 	if (t.error)
-		observation_fieldf(r->s, &o, "error", "%s", strerrordesc_np(t.error) ? strerrordesc_np(t.error) : "unknown");
+		observation_fieldf(r->s, &o, "error", "%s", errno_text(t.error));
 	o.count = t.count ? t.count : 1;
 	observation_cite(&o, ringer_quote(r, rec, "%u %s, peer %s, %s (pid %u)", t.count, events[t.event], peer, comm, t.pid));
 	store_observe(r->s, &o);

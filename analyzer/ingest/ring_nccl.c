@@ -149,7 +149,7 @@ static struct call_member *member_of(struct ring_calls *c, struct call_group *g,
 {
 	struct call_member *m;
 
-	if (comm_rank < 0 || comm_rank >= MEMBERS_MAX || rank < 0)
+	if (comm_rank < 0 || comm_rank >= MEMBERS_MAX || sane_rank(rank) < 0)
 		return NULL;
 	if ((uint32_t)comm_rank >= g->n) {
 		uint32_t n = g->n ? g->n : 8;
@@ -170,6 +170,12 @@ static struct call_member *member_of(struct ring_calls *c, struct call_group *g,
 	m->seen = true;
 	m->rank = rank;
 	return m;
+}
+
+/* Sequence numbers begin at 1; 0 stands for a communicator that made no call. */
+static bool is_collective(const struct record_nccl_call *k)
+{
+	return k->op != NCCL_OP_SEND && k->op != NCCL_OP_RECV && k->seq < UINT64_C(1) << 40;
 }
 
 static int grow_places(struct ring_calls *c)
@@ -242,8 +248,8 @@ static void learn_call(struct ring_calls *c, const struct record *rec)
 	struct call_member *m;
 
 	record_part(rec, &k, sizeof(k));
-	g = group_of(c, k.group);
-	if (!g || k.op == NCCL_OP_SEND || k.op == NCCL_OP_RECV)
+	g = is_collective(&k) ? group_of(c, k.group) : NULL;
+	if (!g)
 		return;
 	g->mid_life |= (k.flags & 1) != 0;
 	m = member_of(c, g, k.comm_rank, k.rank);
@@ -333,15 +339,15 @@ static int collect(struct ring_calls *c, uint32_t segment, struct host_calls *h)
 
 	if (segment_open(&seg, g->data, g->len, &ignored))
 		return 0;
-	while (segment_next(&seg, &rec)) {
+	while (ring_next(&seg, &rec)) {
 		struct call call = { .segment = segment, .offset = rec.offset, .bytes = rec.bytes,
 				     .time_ns = segment_realtime(&seg.head, rec.monotonic_ns) };
 		const struct call_group *group;
 
 		if (rec.seq < g->first_seq || !call_of(&rec, &call.k))
 			continue;
-		group = group_of(c, call.k.group);
-		if (!group || group->mid_life || call.k.rank < 0 || call.k.op == NCCL_OP_SEND || call.k.op == NCCL_OP_RECV)
+		group = sane_rank(call.k.rank) >= 0 && is_collective(&call.k) ? group_of(c, call.k.group) : NULL;
+		if (!group || group->mid_life)
 			continue;
 		call.group = (uint32_t)(group - c->groups);
 		if (add_call(h, &call))
@@ -538,7 +544,7 @@ static void learn_segment(struct ring_calls *c, const struct calls_segment *g)
 
 	if (segment_open(&seg, g->data, g->len, &ignored))
 		return;
-	while (segment_next(&seg, &rec)) {
+	while (ring_next(&seg, &rec)) {
 		if (rec.kind == REC_NCCL_COMM)
 			learn_comm(c, &rec);
 		else if (rec.kind == REC_NCCL_CALL)

@@ -80,13 +80,13 @@ void ring_process_record(struct ringer *r, const struct record *rec)
 	row->start_ns = p.start_ns;
 	row->is_known = true;
 	memcpy(row->comm, p.comm, sizeof(row->comm));
-	if (!p.is_rank || p.rank < 0)
+	if (!p.is_rank || sane_rank(p.rank) < 0)
 		return;
 	record_text(p.gpu, sizeof(p.gpu), gpu);
 	record_text(p.job, sizeof(p.job), job);
 	record_text(p.comm, sizeof(p.comm), comm);
 	id = (struct rank_identity){
-		.rank = p.rank, .local_rank = p.local_rank, .pid = (int32_t)(p.pid_in_ns ? p.pid_in_ns : p.pid),
+		.rank = p.rank, .local_rank = sane_rank(p.local_rank), .pid = sane_pid(p.pid_in_ns ? p.pid_in_ns : p.pid),
 		.host = r->host, .gpu = gpu_of(r, gpu), .trust = TRUST_NCCL,
 	};
 	identity_learn(r->s, &id);

@@ -55,7 +55,7 @@ static int32_t rank_of_file(const struct pieces *all, uint32_t file)
 {
 	for (size_t i = all->n_files; i-- > 0;)
 		if (all->files[i].file == file)
-			return all->files[i].rank;
+			return sane_rank(all->files[i].rank);
 	return RANK_NONE;
 }
 
@@ -120,7 +120,7 @@ int ring_scan(struct store *s, uint32_t member, const void *data, size_t len, st
 		return 0;	/* ring_take() said why */
 	ringer_begin(&r, s, member, &seg.head);
 	s->members[member].sources |= 1u << (r.stream == STREAM_KERNEL ? SRC_KERNEL : SRC_APP);
-	while (ret == 0 && segment_next(&seg, &rec))
+	while (ret == 0 && ring_next(&seg, &rec))
 		if (!ringer_common(&r, &rec))
 			ret = take_record(&all, &rec) ? error_set(err, ERR_NOMEM, "no memory for the ring's text") : 0;
 	ringer_damage(&r, &seg);

@@ -12,6 +12,11 @@
 #define FROM_KERNEL 128		/* SI_KERNEL */
 #define STOP_NS (3 * SECOND_NS)	/* stopped for less harms nobody */
 
+const char *signal_text(int signal)
+{
+	return sigabbrev_np(signal) ? sigabbrev_np(signal) : "?";
+}
+
 /* Programs that end processes because somebody asked them to. */
 static const struct {
 	const char *comm;		/* prefix */
@@ -154,7 +159,7 @@ void ring_signal(struct ringer *r, const struct record *rec)
 	o.scope.sender = intern_cstr(&r->s->strings, text);
 	observation_fieldf(r->s, &o, "signal", "%d", sig.signal);
 	observation_fieldf(r->s, &o, "sender_kind", "%s", kind);
-	observation_cite(&o, ringer_quote(r, rec, "SIG%s to %s (pid %u, rank %d) from %s%s", sigabbrev_np(sig.signal), target, sig.target_pid,
+	observation_cite(&o, ringer_quote(r, rec, "SIG%s to %s (pid %u, rank %d) from %s%s", signal_text(sig.signal), target, sig.target_pid,
 			     sig.target_rank, text, sig.result == 1 ? ", ignored" : ""));
 	store_observe(r->s, &o);
 	follow_signal(r, rec, &sig, text, kind, &o);
@@ -203,7 +208,7 @@ void ring_task_exit(struct ringer *r, const struct record *rec)
 		observation_fieldf(r->s, &o, "role", "child");
 	if (code < 0)
 		observation_cite(&o, ringer_quote(r, rec, "%s (pid %u, rank %d) ended by SIG%s", comm, t.pid, t.rank,
-						  sigabbrev_np(-code)));
+						  signal_text(-code)));
 	else
 		observation_cite(&o, ringer_quote(r, rec, "%s (pid %u, rank %d) ended with exit code %d", comm, t.pid, t.rank, code));
 	store_observe(r->s, &o);

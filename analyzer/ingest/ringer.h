@@ -11,6 +11,7 @@
 #include "bundle/segment.h"
 
 #define SECOND_NS INT64_C(1000000000)
+#define SANE_NS (INT64_C(1) << 61)	/* 73 years: sums of two such times do not overflow */
 
 /* A process of the job, or one that took part in what happened to it. */
 struct ring_process {
@@ -58,6 +59,13 @@ struct ringer {
 
 /* The fixed part, zeros where the payload is shorter; the text behind it. */
 struct span record_part(const struct record *rec, void *ret, size_t size);
+/* The next record whose time is one: others are skipped. */
+int ring_next(struct segment_reader *seg, struct record *ret);
+/* Ranks and pids of hostile records: none where they are none. */
+static inline int32_t sane_rank(int32_t rank) { return rank >= 0 && rank < 1 << 20 ? rank : RANK_NONE; }
+static inline int32_t sane_pid(uint32_t pid) { return pid && pid <= INT32_MAX ? (int32_t)pid : PID_NONE; }
+const char *signal_text(int signal);	/* "KILL" */
+const char *errno_text(int error);
 /* A NUL-padded array of a record as text; `buf` gets its NUL. */
 const char *record_text(const char *field, size_t size, char *buf);
 
