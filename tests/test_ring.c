@@ -1,189 +1,11 @@
-/* Segments of the recorder's ring, from bytes to observations and verdicts. */
-#include "tests/test.h"
+/* What the recorder's records become: processes, the kernel, GPUs, ports, the host. */
+#include "tests/ring_fixture.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "analyzer/analysis.h"
-#include "analyzer/collectives.h"
 #include "analyzer/identity.h"
-#include "analyzer/ingest/ingest.h"
-#include "patterns/detectors.h"
-#include "tests/segment_builder.h"
-
-static struct pattern_set set;
-
-/* ---- an input directory, read ---- */
-
-struct input {
-	char dir[64];
-	struct store s;
-	struct analysis a;
-	struct segment_builder b;	/* the segment that is being written */
-	bool analysed;
-};
-
-static void input_open(struct input *in)
-{
-	memset(in, 0, sizeof(*in));
-	snprintf(in->dir, sizeof(in->dir), "/tmp/test_ring.XXXXXX");
-	assert_non_null(mkdtemp(in->dir));
-}
-
-static void write_bytes(struct input *in, const char *name, const void *data, size_t len)
-{
-	char path[256], *slash;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", in->dir, name);
-	for (slash = path + strlen(in->dir) + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = 0;
-		mkdir(path, 0700);
-		*slash = '/';
-	}
-	f = fopen(path, "w");
-	assert_non_null(f);
-	assert_int_equal(fwrite(data, 1, len, f), len);
-	fclose(f);
-}
-
-/* The segment that was begun becomes a file. */
-static void input_add(struct input *in, const char *name)
-{
-	write_bytes(in, name, in->b.bytes, in->b.len);
-}
-
-static void input_read(struct input *in)
-{
-	char *inputs[] = { in->dir };
-	struct ingest_options opt = { .jobs = 1 };
-	struct error err = { 0 };
-
-	assert_int_equal(store_init(&in->s, (size_t)64 << 20, &err), 0);
-	assert_int_equal(ingest(&in->s, &set, inputs, 1, &opt, &err), 0);
-	detectors_run(&in->s);
-	assert_int_equal(analyze(&in->s, &set, &in->a, &err), 0);
-	in->analysed = true;
-}
-
-static void input_close(struct input *in)
-{
-	char command[128];
-
-	if (in->analysed) {
-		analysis_deinit(&in->a);
-		collectives_free(&in->s);
-		store_deinit(&in->s);
-	}
-	snprintf(command, sizeof(command), "rm -rf %s", in->dir);
-	assert_int_equal(system(command), 0);
-}
-
-static const struct observation *find(struct input *in, const char *kind)
-{
-	return store_next(&in->s, kind, NULL);
-}
-
-static const struct observation *must_find(struct input *in, const char *kind)
-{
-	const struct observation *o = find(in, kind);
-
-	if (!o)
-		fail_msg("no observation %s", kind);
-	return o;
-}
-
-static size_t count(struct input *in, const char *kind)
-{
-	size_t n = 0;
-
-	for (const struct observation *o = NULL; (o = store_next(&in->s, kind, o));)
-		n += o->count;
-	return n;
-}
-
-static const char *text(struct input *in, sid id) { return intern_str(&in->s.strings, id); }
-
-static void assert_field(struct input *in, const struct observation *o, const char *name, const char *value)
-{
-	assert_string_equal(observation_get(&in->s, o, name), value);
-}
-
-/* Every quote is what stands in the file at its place. */
-static void assert_quotes(struct input *in)
-{
-	for (size_t i = 0; i < in->s.n_evidence; i++) {
-		const struct evidence *e = &in->s.evidence[i];
-		char bytes[QUOTE_BYTES];
-		struct error err = { 0 };
-
-		assert_int_equal(ingest_reread(text(in, in->s.members[e->member].input), "", e->offset, bytes, e->length, &err), 0);
-		assert_memory_equal(bytes, e->raw, e->length);
-	}
-}
-
-static const struct finding *primary(const struct input *in)
-{
-	assert_true(in->a.primary.n > 0);
-	return &in->a.findings[in->a.primary.v[0]];
-}
-
-/* ---- what the cases are made of ---- */
-
-static void put_process(struct input *in, double at, uint32_t pid, uint32_t ppid, int32_t rank, const char *comm)
-{
-	struct record_process p = { .pid = pid, .ppid = ppid, .rank = rank, .local_rank = rank, .world_size = 4, .node_rank = 0,
-				    .pid_in_ns = pid, .is_rank = rank >= 0, .start_ns = pid, .job = "4711", .attempt = -1 };
-
-	memcpy(p.comm, comm, strlen(comm));
-	BUILDER_PUT(&in->b, at, REC_PROCESS, p);
-}
-
-/* Ranks 0 to 3 are processes 100 to 103, which torchrun, 99, started. */
-static void add_processes(struct input *in)
-{
-	builder_begin(&in->b, STREAM_PROC, "node07", 1);
-	put_process(in, 1, 99, 1, -1, "torchrun");
-	for (uint32_t rank = 0; rank < 4; rank++)
-		put_process(in, 1, 100 + rank, 99, (int32_t)rank, "python");
-	input_add(in, "ring/proc-00.tcr");
-}
-
-static void put_signal(struct input *in, double at, int signal, uint32_t sender, const char *comm, uint32_t target)
-{
-	struct record_signal s = { .sender_pid = sender, .sender_uid = 1000, .target_pid = target,
-				   .target_rank = target >= 100 && target < 104 ? (int32_t)target - 100 : -1,
-				   .signal = signal, .target_comm = "python" };
-
-	memcpy(s.sender_comm, comm, strlen(comm));
-	BUILDER_PUT(&in->b, at, REC_SIGNAL, s);
-}
-
-static void put_exit(struct input *in, double at, uint32_t pid, uint32_t status)
-{
-	BUILDER_PUT(&in->b, at, REC_TASK_EXIT, (struct record_task_exit){
-		.pid = pid, .ppid = 99, .exit_code = status, .rank = (int32_t)pid - 100, .is_tracked = 1, .comm = "python" });
-}
-
-static void put_call(struct input *in, double at, int32_t rank, uint64_t seq, uint64_t elements)
-{
-	BUILDER_PUT(&in->b, at, REC_NCCL_CALL, (struct record_nccl_call){
-		.pid = 100 + (uint32_t)rank, .rank = rank, .op = NCCL_OP_ALL_REDUCE, .dtype = 7, .comm = 0x1000, .group = 0xabcd,
-		.seq = seq, .count = elements, .peer_or_root = -1, .comm_rank = rank });
-}
-
-static void put_communicator(struct input *in, int32_t rank)
-{
-	BUILDER_PUT(&in->b, 2, REC_NCCL_COMM, (struct record_nccl_comm){
-		.pid = 100 + (uint32_t)rank, .rank = rank, .event = NCCL_COMM_INIT, .comm = 0x1000, .group = 0xabcd,
-		.comm_rank = rank, .comm_size = 4 });
-}
 
 /* ---- processes ---- */
 
@@ -231,7 +53,9 @@ static void test_killed_by_launcher_or_scheduler(void **state)
 	static const struct {
 		uint32_t pid;
 		const char *comm, *kind;
-	} senders[] = { { 99, "torchrun", "proc.terminated" }, { 800, "slurmstepd", "proc.exit" }, { 0, "", "proc.exit" } };
+	} senders[] = { { 99, "torchrun", "proc.terminated" },
+			{ 800, "slurmstepd", "proc.exit" },
+			{ 0, "", "proc.exit" } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(senders); i++) {
@@ -311,7 +135,8 @@ static void test_process_samples(void **state)
 	for (uint32_t rank = 0; rank < 4; rank++)
 		put_process(&in, 1, 100 + rank, 99, (int32_t)rank, "python");
 	for (int at = 2; at < 40; at++) {
-		BUILDER_PUT(&in.b, at, REC_PROCESS_SAMPLE, (struct record_process_sample){ .pid = 100, .rank = 0, .state = 'R' });
+		BUILDER_PUT(&in.b, at, REC_PROCESS_SAMPLE,
+			    (struct record_process_sample){ .pid = 100, .rank = 0, .state = 'R' });
 		BUILDER_PUT(&in.b, at, REC_PROCESS_SAMPLE, (struct record_process_sample){
 			.pid = 101, .rank = 1, .state = 'D', .wchan = "rpc_wait_bit_killable" });
 		/* one that went on, one that is in that state now and then */
@@ -334,7 +159,13 @@ static void test_process_samples(void **state)
 static void test_pid_in_container(void **state)
 {
 	struct input in;
-	struct record_process p = { .pid = 90210, .rank = 1, .local_rank = 1, .pid_in_ns = 42, .is_rank = 1, .start_ns = 5, .comm = "python" };
+	struct record_process p = { .pid = 90210,
+				    .rank = 1,
+				    .local_rank = 1,
+				    .pid_in_ns = 42,
+				    .is_rank = 1,
+				    .start_ns = 5,
+				    .comm = "python" };
 	const struct observation *o;
 
 	(void)state;
@@ -343,7 +174,8 @@ static void test_pid_in_container(void **state)
 	BUILDER_PUT(&in.b, 1, REC_PROCESS, p);
 	input_add(&in, "ring/proc-00.tcr");
 	builder_begin(&in.b, STREAM_BPF, "node07", 1);
-	BUILDER_PUT(&in.b, 9, REC_TASK_EXIT, (struct record_task_exit){ .pid = 90210, .exit_code = 1 << 8, .rank = -1, .is_tracked = 1 });
+	BUILDER_PUT(&in.b, 9, REC_TASK_EXIT,
+		    (struct record_task_exit){ .pid = 90210, .exit_code = 1 << 8, .rank = -1, .is_tracked = 1 });
 	input_add(&in, "ring/bpf-00.tcr");
 	input_read(&in);
 	o = must_find(&in, "proc.exit");
@@ -358,7 +190,9 @@ static void test_pid_in_container(void **state)
 
 static void test_blocked_tasks(void **state)
 {
-	struct record_blocked_task b = { .pid = 101, .tid = 101, .rank = 1, .frames = 2, .blocked_ns = 40 * 1000000000ull, .comm = "python" };
+	struct record_blocked_task b = {
+		.pid = 101, .tid = 101, .rank = 1, .frames = 2, .blocked_ns = 40 * 1000000000ull, .comm = "python"
+	};
 	struct input in;
 
 	(void)state;
@@ -378,15 +212,23 @@ static void test_blocked_tasks(void **state)
 
 static void test_disks_and_tcp(void **state)
 {
-	struct record_tcp t = { .event = TCP_EVENT_CONNECT_FAILED, .family = AF_INET, .remote_port = 29500, .remote = { 10, 0, 0, 9 },
-				.pid = 101, .rank = 1, .error = EHOSTUNREACH, .count = 1, .comm = "python" };
+	struct record_tcp t = { .event = TCP_EVENT_CONNECT_FAILED,
+				.family = AF_INET,
+				.remote_port = 29500,
+				.remote = { 10, 0, 0, 9 },
+				.pid = 101,
+				.rank = 1,
+				.error = EHOSTUNREACH,
+				.count = 1,
+				.comm = "python" };
 	struct input in;
 
 	(void)state;
 	input_open(&in);
 	builder_begin(&in.b, STREAM_BPF, "node07", 1);
 	BUILDER_PUT(&in.b, 1, REC_BLOCK_IO, (struct record_block_io){ .major = 8, .error = EIO, .latency_ns = 1000 });
-	BUILDER_PUT(&in.b, 2, REC_BLOCK_IO, (struct record_block_io){ .major = 8, .minor = 16, .latency_ns = 12000000000 });
+	BUILDER_PUT(&in.b, 2, REC_BLOCK_IO,
+		    (struct record_block_io){ .major = 8, .minor = 16, .latency_ns = 12000000000 });
 	BUILDER_PUT(&in.b, 3, REC_BLOCK_IO, (struct record_block_io){ .major = 8, .minor = 32, .error = EOPNOTSUPP });
 	BUILDER_PUT(&in.b, 4, REC_TCP, t);
 	t.rank = -1;		/* not the job's */
@@ -458,9 +300,11 @@ static void test_gpus(void **state)
 			}
 			BUILDER_PUT(&in.b, at, REC_GPU_SAMPLE, s);
 		}
-	builder_put(&in.b, 61, REC_GPU_EVENT, &(struct record_gpu_event){ .index = 2, .event = GPU_EVENT_XID, .value = 79 },
+	builder_put(&in.b, 61, REC_GPU_EVENT,
+		    &(struct record_gpu_event){ .index = 2, .event = GPU_EVENT_XID, .value = 79 },
 		    sizeof(struct record_gpu_event), "Xid 79");
-	builder_put(&in.b, 61, REC_GPU_EVENT, &(struct record_gpu_event){ .index = 1, .event = GPU_EVENT_XID, .value = 13 },
+	builder_put(&in.b, 61, REC_GPU_EVENT,
+		    &(struct record_gpu_event){ .index = 1, .event = GPU_EVENT_XID, .value = 13 },
 		    sizeof(struct record_gpu_event), "Xid 13");
 	input_add(&in, "ring/gpu-00.tcr");
 	input_read(&in);
@@ -510,7 +354,9 @@ static void test_ports(void **state)
 
 static void test_file_systems(void **state)
 {
-	struct record_file_system log = { .bytes = 1 << 30, .bytes_free = 1 << 29, .inodes = 100, .inodes_free = 50, .role = 1 };
+	struct record_file_system log = {
+		.bytes = 1 << 30, .bytes_free = 1 << 29, .inodes = 100, .inodes_free = 50, .role = 1
+	};
 	struct record_file_system shm = { .bytes = 1 << 30, .bytes_free = 1 << 29, .role = 2 };
 	struct record_file_system old = { .bytes = 1 << 30, .bytes_free = 0, .role = 8 };
 	struct input in;
@@ -541,210 +387,6 @@ static void test_file_systems(void **state)
 	input_close(&in);
 }
 
-/* ---- NCCL ---- */
-
-static void test_calls_show_who_did_not_enter(void **state)
-{
-	struct input in;
-	const struct observation *o;
-
-	(void)state;
-	input_open(&in);
-	add_processes(&in);
-	builder_begin(&in.b, STREAM_NCCL, "node07", 1);
-	for (int32_t rank = 0; rank < 4; rank++)
-		put_communicator(&in, rank);
-	for (uint64_t seq = 1; seq <= 20; seq++)
-		for (int32_t rank = 0; rank < 4; rank++)
-			if (rank != 2 || seq <= 17)
-				put_call(&in, 10 + (double)seq, rank, seq, 4096);
-	BUILDER_PUT(&in.b, 330, REC_TRIGGER, (struct record_trigger){ .kind = "hang", .pid = -1, .rank = -1, .id = 1 });
-	input_add(&in, "ring/nccl-00.tcr");
-	input_read(&in);
-	o = must_find(&in, "coll.not_entered");
-	assert_int_equal(o->scope.rank, 2);
-	assert_int_equal(o->source, SRC_EBPF);
-	assert_int_equal(count(&in, "coll.not_entered"), 1);
-	assert_null(find(&in, "coll.gpu_stalled"));
-	assert_null(find(&in, "coll.stuck"));
-	assert_int_equal(in.s.collectives->stuck[0].seq, 18);
-	assert_int_equal(in.a.status, VERDICT_UNATTRIBUTED);
-	assert_string_equal(primary(&in)->pattern->id, "rank_stalled");
-	assert_quotes(&in);
-	input_close(&in);
-}
-
-static void test_calls_that_differ(void **state)
-{
-	struct input in;
-
-	(void)state;
-	input_open(&in);
-	add_processes(&in);
-	builder_begin(&in.b, STREAM_NCCL, "node07", 1);
-	for (int32_t rank = 0; rank < 4; rank++)
-		put_communicator(&in, rank);
-	for (uint64_t seq = 1; seq <= 20; seq++)
-		for (int32_t rank = 0; rank < 4; rank++)
-			put_call(&in, 10 + (double)seq, rank, seq, rank == 3 && seq == 20 ? 2048 : 4096);
-	BUILDER_PUT(&in.b, 330, REC_TRIGGER, (struct record_trigger){ .kind = "hang", .pid = -1, .rank = -1, .id = 1 });
-	input_add(&in, "ring/nccl-00.tcr");
-	input_read(&in);
-	assert_int_equal(must_find(&in, "coll.mismatch")->scope.rank, 3);
-	assert_int_equal(in.a.status, VERDICT_ROOT_CAUSE);
-	assert_string_equal(primary(&in)->pattern->id, "collective_desync");
-	input_close(&in);
-}
-
-/* A communicator that was first seen mid-life counts from anywhere. */
-static void test_calls_from_mid_life(void **state)
-{
-	struct record_nccl_call k = { .op = NCCL_OP_ALL_REDUCE, .flags = 1, .group = 7, .peer_or_root = -1, .count = 1 };
-	struct input in;
-
-	(void)state;
-	input_open(&in);
-	add_processes(&in);
-	builder_begin(&in.b, STREAM_NCCL, "node07", 1);
-	for (int32_t rank = 0; rank < 4; rank++)
-		for (k.seq = 1; k.seq < 9 + (uint64_t)rank; k.seq++) {
-			k.rank = k.comm_rank = rank;
-			BUILDER_PUT(&in.b, 10, REC_NCCL_CALL, k);
-		}
-	BUILDER_PUT(&in.b, 330, REC_TRIGGER, (struct record_trigger){ .kind = "hang", .pid = -1, .rank = -1, .id = 1 });
-	input_add(&in, "ring/nccl-00.tcr");
-	input_read(&in);
-	assert_null(find(&in, "coll.not_entered"));
-	input_close(&in);
-}
-
-/* ---- the ring itself ---- */
-
-static void test_segments_that_overlap_count_once(void **state)
-{
-	struct input in;
-
-	(void)state;
-	input_open(&in);
-	add_processes(&in);
-	builder_begin(&in.b, STREAM_BPF, "node07", 1);
-	put_exit(&in, 10, 100, 1 << 8);
-	input_add(&in, "ring/bpf-01.tcr");
-	put_exit(&in, 20, 101, 1 << 8);
-	input_add(&in, "ring-after/bpf-01.tcr");
-	/* the boot before has numbers of its own */
-	builder_begin(&in.b, STREAM_BPF, "node07", 1);
-	put_exit(&in, 30, 102, 1 << 8);
-	input_add(&in, "previous/ring/bpf-01.tcr");
-	input_read(&in);
-	assert_int_equal(count(&in, "proc.exit"), 3);
-	input_close(&in);
-}
-
-static void test_damage_loss_and_states(void **state)
-{
-	struct input in;
-	const struct observation *o;
-
-	(void)state;
-	input_open(&in);
-	builder_begin(&in.b, STREAM_BPF, "node07", 1);
-	builder_put(&in.b, 1, REC_SOURCE, &(struct record_source){ .source = "bpf", .state = SOURCE_DENIED },
-		    sizeof(struct record_source), "no CAP_BPF");
-	BUILDER_PUT(&in.b, 2, REC_LOSS, (struct record_loss){ .lost = 12, .source = "bpf" });
-	put_exit(&in, 10, 100, 1 << 8);
-	put_exit(&in, 20, 101, 1 << 8);
-	in.b.bytes[SEGMENT_HEAD_BYTES + 3 * 32 + 40 + 32 + 16 + 4] ^= 1;	/* somewhere in the records */
-	input_add(&in, "ring/bpf-00.tcr");
-	write_bytes(&in, "ring/gpu-00.tcr", in.b.bytes, 100);
-	input_read(&in);
-	o = must_find(&in, "capture.source");
-	assert_field(&in, o, "class", "ebpf");
-	assert_field(&in, o, "reason", "no CAP_BPF");
-	o = find(&in, "input.lost");
-	assert_true(o || find(&in, "proc.exit"));
-	assert_int_equal(count(&in, "input.damaged"), 2);
-	assert_true(in.a.any_damage);
-	input_close(&in);
-}
-
-static void test_text_streams(void **state)
-{
-	static const char line[] = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of "
-		"79.11 GiB of which 1.00 GiB is free.\n";
-	struct record_log_file file = { .file = 5, .rank = 3 };
-	struct record_log_bytes at = { .file = 5 };
-	struct input in;
-	const struct observation *o;
-
-	(void)state;
-	input_open(&in);
-	builder_begin(&in.b, STREAM_KERNEL, "node07", 1);
-	builder_put(&in.b, 5, REC_KMSG, NULL, 0, "6,100,4000000,-;usb 1-1: new device\n");
-	builder_put(&in.b, 6, REC_KMSG, NULL, 0, "4,101,5000000,-;NVRM: Xid (PCI:0000:1b:00): 79, pid=100, GPU has fallen off the bus.\n");
-	input_add(&in, "ring/kernel-00.tcr");
-	builder_begin(&in.b, STREAM_LOGS, "node07", 1);
-	builder_put(&in.b, 1, REC_LOG_FILE, &file, sizeof(file), "/logs/rank3.log");
-	builder_put(&in.b, 2, REC_LOG_BYTES, &at, sizeof(at), "step 1 loss 2.0\n");
-	at.file = 6;
-	builder_put(&in.b, 3, REC_LOG_BYTES, &at, sizeof(at), "nothing of note\n");
-	at.file = 5;
-	builder_put(&in.b, 4, REC_LOG_BYTES, &at, sizeof(at), line);
-	input_add(&in, "ring/logs-00.tcr");
-	input_read(&in);
-	o = must_find(&in, "gpu.lost");
-	assert_string_equal(text(&in, o->scope.host), "node07");
-	assert_string_equal(text(&in, o->scope.gpu), "0000:1b:00.0");
-	o = must_find(&in, "cuda.oom");
-	assert_int_equal(o->scope.rank, 3);
-	assert_int_equal(in.s.evidence[o->evidence[0]].line, 0);
-	assert_quotes(&in);
-	input_close(&in);
-}
-
-/* Every cut and every flipped byte of a good segment reads without a crash, and nothing is made up. */
-static void test_truncation_and_flips(void **state)
-{
-	struct input in;
-	size_t whole;
-
-	(void)state;
-	input_open(&in);
-	builder_begin(&in.b, STREAM_BPF, "node07", 1);
-	put_signal(&in, 100, SIGKILL, 555, "bash", 102);
-	put_exit(&in, 100.01, 102, SIGKILL);
-	whole = in.b.len;
-	for (size_t i = 0; i < 2 * whole; i++) {
-		struct input again = in;
-
-		again.b.len = i < whole ? i : whole;
-		if (i >= whole)
-			again.b.bytes[i - whole] ^= 0x40;
-		input_add(&again, "ring/bpf-00.tcr");
-		input_read(&again);
-		assert_true(count(&again, "proc.exit") <= 1);
-		assert_true(count(&again, "proc.signal") <= 1);
-		analysis_deinit(&again.a);
-		store_deinit(&again.s);
-	}
-	input_close(&in);
-}
-
-static int load(void **state)
-{
-	struct error err = { 0 };
-
-	(void)state;
-	return pattern_set_init(&set, &err) || patterns_add_shipped(&set, &err) || pattern_set_seal(&set, &err);
-}
-
-static int unload(void **state)
-{
-	(void)state;
-	pattern_set_deinit(&set);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -759,13 +401,6 @@ int main(void)
 		cmocka_unit_test(test_gpus),
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_file_systems),
-		cmocka_unit_test(test_calls_show_who_did_not_enter),
-		cmocka_unit_test(test_calls_that_differ),
-		cmocka_unit_test(test_calls_from_mid_life),
-		cmocka_unit_test(test_segments_that_overlap_count_once),
-		cmocka_unit_test(test_damage_loss_and_states),
-		cmocka_unit_test(test_text_streams),
-		cmocka_unit_test(test_truncation_and_flips),
 	};
 
 	return cmocka_run_group_tests(tests, load, unload);

@@ -209,7 +209,8 @@ static void test_xid_is_recorded_and_told(void **state)
 	assert_int_equal(s.event.index, 1);
 	assert_int_equal(s.event.event, GPU_EVENT_XID);
 	assert_int_equal(s.event.value, 79);
-	assert_string_equal(s.text + sizeof(s.event), "Xid 79 on GPU 0000:3b:00.0 (GPU-00000000-0000-0000-0000-000000000001, index 1)");
+	assert_string_equal(s.text + sizeof(s.event),
+			    "Xid 79 on GPU 0000:3b:00.0 (GPU-00000000-0000-0000-0000-000000000001, index 1)");
 	assert_true(next_of_type(&w, WORKER_OWN, &s));
 	assert_int_equal(s.event.value, 79);
 	sample_of(&w, 1, 0, &s);
@@ -467,14 +468,16 @@ static void test_host(void **state)
 
 	(void)state;
 	put("proc/stat", "cpu  100 5 30 9000 40 1 2 7 0 0\ncpu0 1 2 3\nintr 5\nprocs_running 3\nprocs_blocked 2\n");
-	put("proc/meminfo", "MemTotal:       1000 kB\nMemFree:   1 kB\nMemAvailable:    250 kB\nDirty: 9 kB\nShmem:   12 kB\n"
-			    "SwapTotal:      50 kB\nSwapFree:       20 kB\n");
+	put("proc/meminfo",
+	    "MemTotal:       1000 kB\nMemFree:   1 kB\nMemAvailable:    250 kB\nDirty: 9 kB\nShmem:   12 kB\n"
+	    "SwapTotal:      50 kB\nSwapFree:       20 kB\n");
 	put("proc/loadavg", "12.34 5.00 1.00 3/400 999\n");
 	put("proc/vmstat", "nr_free_pages 1\noom_kill 4\n");
 	put("proc/diskstats", "   7 0 loop0 9 0 9000 0 0 0 0 0 0 0 0\n 259 0 nvme0n1 10 0 2000 5 20 0 4000 8 0 77 13\n"
 			      " 259 1 nvme0n1p1 10 0 2000 5 20 0 4000 8 0 77 13\n   8 0 sda 1 0 20 1 1 0 40 1 0 3 2\n"
 			      "   8 1 sda1 1 0 20 1 1 0 40 1 0 3 2\n 253 0 dm-0 1 0 2000 0 0 0 0 0 0 0 0\n");
-	put("proc/pressure/memory", "some avg10=1.50 avg60=0.00 avg300=0.00 total=1\nfull avg10=12.07 avg60=0.00 avg300=0.00 total=1\n");
+	put("proc/pressure/memory",
+	    "some avg10=1.50 avg60=0.00 avg300=0.00 total=1\nfull avg10=12.07 avg60=0.00 avg300=0.00 total=1\n");
 	host_open(&f, root);
 	host_read(&f, &s);
 	host_close(&f);

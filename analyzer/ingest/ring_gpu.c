@@ -97,8 +97,8 @@ static struct observation about(struct ringer *r, const struct ring_gpu *g, cons
 /* ---- samples ---- */
 
 /* Holds for the HELD-th time in a row: observe it once, at its first sample. */
-static void hold(struct ringer *r, const struct record *rec, struct ring_gpu *g, enum held which, bool holds, const char *kind,
-		 const char *name, const char *value)
+static void hold(struct ringer *r, const struct record *rec, struct ring_gpu *g, enum held which, bool holds,
+		 const char *kind, const char *name, const char *value)
 {
 	struct run *run = &g->held[which];
 	struct observation o;
@@ -113,8 +113,8 @@ static void hold(struct ringer *r, const struct record *rec, struct ring_gpu *g,
 		return;
 	o = about(r, g, kind, run->since_ns);
 	observation_fieldf(r->s, &o, name, "%s", value);
-	observation_cite(&o, ringer_quote(r, rec, "GPU %u: %s %s, %u C, %u MHz", g->index, name, value, g->last.temperature_c,
-					  g->last.sm_mhz));
+	ringer_cite(r, &o, rec, "GPU %u: %s %s, %u C, %u MHz", g->index, name, value, g->last.temperature_c,
+		    g->last.sm_mhz);
 	store_observe(r->s, &o);
 }
 
@@ -124,6 +124,8 @@ static void watch_conditions(struct ringer *r, const struct record *rec, struct 
 	uint64_t reasons = s->clock_event_reasons == UINT64_MAX ? 0 : s->clock_event_reasons;
 	bool busy = s->utilisation_pct != UINT32_MAX && s->utilisation_pct >= BUSY_PCT;
 	bool knows_link = g->is_known && s->pcie_width != UINT32_MAX && s->pcie_gen != UINT32_MAX && s->pcie_width;
+	bool narrow = knows_link && g->d.pcie_width_max != UINT32_MAX && s->pcie_width < g->d.pcie_width_max;
+	bool slow = knows_link && busy && g->d.pcie_gen_max != UINT32_MAX && s->pcie_gen < g->d.pcie_gen_max;
 	char width[16], gen[16];
 
 	snprintf(width, sizeof(width), "x%u", s->pcie_width);
@@ -131,11 +133,9 @@ static void watch_conditions(struct ringer *r, const struct record *rec, struct 
 	hold(r, rec, g, HELD_SW_THERMAL, reasons & SW_THERMAL, "gpu.thermal", "reason", "SW Thermal Slowdown");
 	hold(r, rec, g, HELD_HW_THERMAL, reasons & HW_THERMAL, "gpu.thermal", "reason", "HW Thermal Slowdown");
 	hold(r, rec, g, HELD_BRAKE, reasons & POWER_BRAKE, "gpu.power_brake", "reason", "HW Power Brake Slowdown");
-	hold(r, rec, g, HELD_NARROW, knows_link && g->d.pcie_width_max != UINT32_MAX && s->pcie_width < g->d.pcie_width_max,
-	     "pcie.link_degraded", "width", width);
+	hold(r, rec, g, HELD_NARROW, narrow, "pcie.link_degraded", "width", width);
 	/* idle links go to a lower speed by themselves */
-	hold(r, rec, g, HELD_SLOW_LINK, knows_link && busy && g->d.pcie_gen_max != UINT32_MAX && s->pcie_gen < g->d.pcie_gen_max,
-	     "pcie.link_degraded", "gen", gen);
+	hold(r, rec, g, HELD_SLOW_LINK, slow, "pcie.link_degraded", "gen", gen);
 	if (busy && s->sm_mhz != UINT32_MAX) {
 		g->busy++;
 		g->busy_mhz += s->sm_mhz;
@@ -157,8 +157,8 @@ static void observe_count(struct ringer *r, const struct record *rec, const stru
 	observation_fieldf(r->s, &o, "counter", "%s", counter);
 	if (!store_wants_quote(r->s, &o))
 		return;
-	observation_cite(&o, ringer_quote(r, rec, "GPU %u: %s %llu -> %llu", g->index, counter, (unsigned long long)before,
-					  (unsigned long long)now));
+	ringer_cite(r, &o, rec, "GPU %u: %s %llu -> %llu", g->index, counter, (unsigned long long)before,
+		    (unsigned long long)now);
 	store_observe(r->s, &o);
 }
 
@@ -169,12 +169,14 @@ static void watch_counters(struct ringer *r, const struct record *rec, const str
 	bool sram = rose(was->ecc_sram_uncorrected, s->ecc_sram_uncorrected);
 
 	if (sram)
-		observe_count(r, rec, g, "gpu.sram_ecc", "sram_uncorrectable", was->ecc_sram_uncorrected, s->ecc_sram_uncorrected);
+		observe_count(r, rec, g, "gpu.sram_ecc", "sram_uncorrectable", was->ecc_sram_uncorrected,
+			      s->ecc_sram_uncorrected);
 	else if (rose(was->ecc_uncorrected_volatile, s->ecc_uncorrected_volatile))
-		observe_count(r, rec, g, g->d.vendor == 0x1002 ? "gpu.amd_uncorrectable" : "gpu.ecc_uncorrectable", "uncorrectable",
-			      was->ecc_uncorrected_volatile, s->ecc_uncorrected_volatile);
+		observe_count(r, rec, g, g->d.vendor == 0x1002 ? "gpu.amd_uncorrectable" : "gpu.ecc_uncorrectable",
+			      "uncorrectable", was->ecc_uncorrected_volatile, s->ecc_uncorrected_volatile);
 	if (rose(was->nvlink_errors, s->nvlink_errors))
-		observe_count(r, rec, g, "gpu.nvlink_counter", "replay, recovery, CRC", was->nvlink_errors, s->nvlink_errors);
+		observe_count(r, rec, g, "gpu.nvlink_counter", "replay, recovery, CRC", was->nvlink_errors,
+			      s->nvlink_errors);
 	if (rose(was->pcie_replay, s->pcie_replay))
 		observe_count(r, rec, g, "pcie.corrected", "replay", was->pcie_replay, s->pcie_replay);
 }
@@ -260,7 +262,7 @@ void ring_gpu_event(struct ringer *r, const struct record *rec)
 	o = about(r, g, kind, rec->monotonic_ns);
 	if (e.event == GPU_EVENT_XID)
 		observation_fieldf(r->s, &o, "code", "%llu", (unsigned long long)e.value);
-	observation_cite(&o, ringer_quote(r, rec, "%.*s", (int)text.len, text.s));
+	ringer_cite(r, &o, rec, "%.*s", (int)text.len, text.s);
 	store_observe(r->s, &o);
 }
 

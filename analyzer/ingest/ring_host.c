@@ -27,10 +27,11 @@ void ring_host_sample(struct ringer *r, const struct record *rec)
 		return;
 	o = ringer_observation(r, "host.memory_pressure", SRC_HOST, rec->monotonic_ns);
 	if (store_wants_quote(r->s, &o))
-		observation_cite(&o, ringer_quote(r, rec, "all tasks waited for memory %u.%02u %% of the last 10 s, %llu of %llu MiB available",
-						  s.psi_memory_full_x100 / 100, s.psi_memory_full_x100 % 100,
-						  (unsigned long long)s.memory_available_kib >> 10,
-						  (unsigned long long)s.memory_total_kib >> 10));
+		ringer_cite(r, &o, rec,
+			    "all tasks waited for memory %u.%02u %% of the last 10 s, %llu of %llu MiB available",
+			    s.psi_memory_full_x100 / 100, s.psi_memory_full_x100 % 100,
+			    (unsigned long long)s.memory_available_kib >> 10,
+			    (unsigned long long)s.memory_total_kib >> 10);
 	store_observe(r->s, &o);
 }
 
@@ -57,10 +58,10 @@ static void observe_mount(struct ringer *r, const struct record *rec, const char
 	struct observation o = ringer_observation(r, kind, SRC_HOST, rec->monotonic_ns);
 
 	o.scope.object = intern_cstr(&r->s->strings, m->point);
-	observation_cite(&o, ringer_quote(r, rec, "%s: %llu of %llu MiB and %llu of %llu inodes free%s", m->point,
-					  (unsigned long long)f->bytes_free >> 20, (unsigned long long)f->bytes >> 20,
-					  (unsigned long long)f->inodes_free, (unsigned long long)f->inodes,
-					  f->is_read_only ? ", read-only" : ""));
+	ringer_cite(r, &o, rec, "%s: %llu of %llu MiB and %llu of %llu inodes free%s", m->point,
+		    (unsigned long long)f->bytes_free >> 20, (unsigned long long)f->bytes >> 20,
+		    (unsigned long long)f->inodes_free, (unsigned long long)f->inodes,
+		    f->is_read_only ? ", read-only" : "");
 	store_observe(r->s, &o);
 }
 

@@ -33,29 +33,30 @@ void ring_blocked_task(struct ringer *r, const struct record *rec)
 	struct span stack = record_part(rec, &b, sizeof(b));
 	bool went_on = r->end_ns - rec->monotonic_ns > STILL_NS;
 	struct observation o;
+	const char *kind;
 	char comm[17];
-	int64_t quote;
 
 	record_text(b.comm, sizeof(b.comm), comm);
 	if (b.blocked_ns < (uint64_t)BLOCKED_NS)
 		return;
-	o = ringer_observation(r, went_on ? "host.task_waited" : ring_is_storage(stack) ? "storage.blocked" : "host.hung_task",
-			       SRC_EBPF, rec->monotonic_ns);
+	kind = went_on ? "host.task_waited" : ring_is_storage(stack) ? "storage.blocked" : "host.hung_task";
+	o = ringer_observation(r, kind, SRC_EBPF, rec->monotonic_ns);
 	o.onset.ns -= b.blocked_ns < (uint64_t)SANE_NS ? (int64_t)b.blocked_ns : 0;
 	ringer_scope(r, &o, b.pid, b.rank, comm);
 	if (stack.len)
 		observation_field(r->s, &o, "symbol", stack.s, strcspn(stack.s, "+ \n") < stack.len ?
 				  strcspn(stack.s, "+ \n") : stack.len);
-	quote = ringer_quote(r, rec, "%s (pid %u, thread %u) waits in the kernel for %llu s:\n%.*s", comm, b.pid, b.tid,
-			     (unsigned long long)(b.blocked_ns / (uint64_t)SECOND_NS), (int)(stack.len < 800 ? stack.len : 800), stack.s);
-	observation_cite(&o, quote);
+	ringer_cite(r, &o, rec, "%s (pid %u, thread %u) waits in the kernel for %llu s:\n%.*s", comm, b.pid, b.tid,
+		    (unsigned long long)(b.blocked_ns / (uint64_t)SECOND_NS),
+		    (int)(stack.len < 800 ? stack.len : 800), stack.s);
 	store_observe(r->s, &o);
 }
 
 /* Errors of a device; others are answers ("not supported"). */
 static bool is_failure(int error)
 {
-	return error == EIO || error == ETIMEDOUT || error == ENODATA || error == EILSEQ || error == ENOLINK || error == EREMOTEIO;
+	return error == EIO || error == ETIMEDOUT || error == ENODATA || error == EILSEQ || error == ENOLINK ||
+	       error == EREMOTEIO;
 }
 
 void ring_block_io(struct ringer *r, const struct record *rec)
@@ -73,8 +74,8 @@ void ring_block_io(struct ringer *r, const struct record *rec)
 	observation_fieldf(r->s, &o, "direction", "%s", b.is_write ? "write" : "read");
 	if (b.error)
 		observation_fieldf(r->s, &o, "error", "%s", errno_text(b.error));
-	observation_cite(&o, ringer_quote(r, rec, "%s: %s of %u bytes %s after %llu ms", object, b.is_write ? "write" : "read", b.bytes,
-					  b.error ? errno_text(b.error) : "done", (unsigned long long)(b.latency_ns / 1000000)));
+	ringer_cite(r, &o, rec, "%s: %s of %u bytes %s after %llu ms", object, b.is_write ? "write" : "read", b.bytes,
+		    b.error ? errno_text(b.error) : "done", (unsigned long long)(b.latency_ns / 1000000));
 	store_observe(r->s, &o);
 }
 
@@ -97,7 +98,8 @@ static const char *tcp_kind(const struct record_tcp *t)
 
 void ring_tcp(struct ringer *r, const struct record *rec)
 {
-	static const char *const events[] = { "", "segments sent again", "resets sent", "resets received", "failed connects" };
+	static const char *const events[] = { "", "segments sent again", "resets sent", "resets received",
+					      "failed connects" };
 	struct record_tcp t;
 	struct observation o;
 	const char *kind;
@@ -117,6 +119,6 @@ void ring_tcp(struct ringer *r, const struct record *rec)
 	if (t.error)
 		observation_fieldf(r->s, &o, "error", "%s", errno_text(t.error));
 	o.count = t.count ? t.count : 1;
-	observation_cite(&o, ringer_quote(r, rec, "%u %s, peer %s, %s (pid %u)", t.count, events[t.event], peer, comm, t.pid));
+	ringer_cite(r, &o, rec, "%u %s, peer %s, %s (pid %u)", t.count, events[t.event], peer, comm, t.pid);
 	store_observe(r->s, &o);
 }

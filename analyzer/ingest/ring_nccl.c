@@ -82,11 +82,14 @@ int ring_calls_add(struct ring_calls **calls, const struct ringer *r, uint8_t *d
 		c->segments = p;
 		c->cap = cap;
 	}
-	if (c->n && (first_seq == 0 || memcmp(c->last.boot_id, r->head.boot_id, 16) || memcmp(c->last.host, r->head.host, 64)))
+	if (c->n && (first_seq == 0 || memcmp(c->last.boot_id, r->head.boot_id, 16) ||
+		     memcmp(c->last.host, r->head.host, 64)))
 		c->rings++;
 	c->last = r->head;
-	c->segments[c->n++] = (struct calls_segment){ .member = r->member, .data = take(owned), .len = len, .first_seq = first_seq,
-						      .ring = c->rings, .captured_ns = segment_realtime(&r->head, r->end_ns) };
+	c->segments[c->n++] = (struct calls_segment){
+		.member = r->member, .data = take(owned), .len = len, .first_seq = first_seq, .ring = c->rings,
+		.captured_ns = segment_realtime(&r->head, r->end_ns),
+	};
 	return 0;
 }
 
@@ -212,13 +215,15 @@ static uint64_t signature_of(const struct record_nccl_call *k)
 /* Remember what the first rank called at this place; another call there is a difference. */
 static void compare_signatures(struct ring_calls *c, struct call_group *g, const struct record_nccl_call *k)
 {
-	uint64_t key = hash_bytes((uint64_t[]){ k->group, k->seq }, 2 * sizeof(uint64_t), 9) | 1, signature = signature_of(k);
+	uint64_t place[] = { k->group, k->seq }, key = hash_bytes(place, sizeof(place), 9) | 1,
+		 signature = signature_of(k);
 	size_t i;
 
 	if (c->n_places * 2 >= c->place_cap && grow_places(c))
 		return;
-	for (i = key & (c->place_cap - 1); c->places[i].key && c->places[i].key != key; i = (i + 1) & (c->place_cap - 1))
-		;
+	i = key & (c->place_cap - 1);
+	while (c->places[i].key && c->places[i].key != key)
+		i = (i + 1) & (c->place_cap - 1);
 	if (!c->places[i].key) {
 		c->places[i] = (struct call_place){ key, signature };
 		c->n_places++;
@@ -258,7 +263,7 @@ static void learn_call(struct ring_calls *c, const struct record *rec)
 	compare_signatures(c, g, &k);
 }
 
-/* Members that no record is of: where the group is the whole job, numbered as the job is, they are known all the same. */
+/* Members that no record is of are known where the group is the whole job, numbered as the job is. */
 static void complete_groups(struct ring_calls *c, int32_t world_size)
 {
 	for (size_t i = 0; i < c->n_groups; i++) {
@@ -366,10 +371,12 @@ static int compare_calls(const void *a, const void *b)
 }
 
 static const char *const op_names[] = {
-	"none", "all_reduce", "broadcast", "reduce", "all_gather", "reduce_scatter", "send", "recv", "all_to_all", "gather", "scatter",
+	"none", "all_reduce", "broadcast",  "reduce", "all_gather", "reduce_scatter",
+	"send", "recv",	      "all_to_all", "gather", "scatter",
 };
 static const char *const type_names[] = {
-	"int8", "uint8", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64", "bfloat16", "float8_e4m3", "float8_e5m2",
+	"int8",	   "uint8",   "int32",	 "uint32",   "int64",	    "uint64",
+	"float16", "float32", "float64", "bfloat16", "float8_e4m3", "float8_e5m2",
 };
 
 static struct flight_text text_of(const char *s)
@@ -377,8 +384,8 @@ static struct flight_text text_of(const char *s)
 	return (struct flight_text){ s, (uint32_t)strlen(s) };
 }
 
-static struct flight_entry entry_of(const struct ring_calls *c, const struct call *call, const char *group_name, size_t i,
-				    uint32_t quoted)
+static struct flight_entry entry_of(const struct ring_calls *c, const struct call *call, const char *group_name,
+				    size_t i, uint32_t quoted)
 {
 	const struct record_nccl_call *k = &call->k;
 	bool waits = k->seq > c->groups[call->group].all_entered;

@@ -33,21 +33,25 @@ static struct ring_port *port_of(struct ringer *r, const char *name, bool *is_ne
 	return &r->ports[r->n_ports++];
 }
 
-static void observe_link(struct ringer *r, const struct record *rec, const char *kind, const char *link, const char *what)
+static void observe_link(struct ringer *r, const struct record *rec, const char *kind, const char *link,
+			 const char *what)
 {
 	struct observation o = ringer_observation(r, kind, SRC_NET, rec->monotonic_ns);
 
 	o.scope.link = intern_cstr(&r->s->strings, link);
-	observation_cite(&o, ringer_quote(r, rec, "%s: %s", link, what));
+	ringer_cite(r, &o, rec, "%s: %s", link, what);
 	store_observe(r->s, &o);
 }
 
-static void follow_link(struct ringer *r, const struct record *rec, struct ring_port *p, bool is_up, uint64_t downs, bool is_new)
+static void follow_link(struct ringer *r, const struct record *rec, struct ring_port *p, bool is_up, uint64_t downs,
+			bool is_new)
 {
-	bool blinked = !is_new && is_up && p->is_up && downs != UINT64_MAX && p->downs != UINT64_MAX && downs > p->downs;
+	bool counted = downs != UINT64_MAX && p->downs != UINT64_MAX && downs > p->downs;
+	bool blinked = !is_new && is_up && p->is_up && counted;
 
 	if (!is_new && p->is_up && (!is_up || blinked))
-		observe_link(r, rec, "net.link_down", p->name, blinked ? "went down and up between two samples" : "went down");
+		observe_link(r, rec, "net.link_down", p->name,
+			     blinked ? "went down and up between two samples" : "went down");
 	if (!is_new && is_up && (!p->is_up || blinked))
 		observe_link(r, rec, "net.link_up", p->name, "came up");
 	p->is_up = is_up;
@@ -74,7 +78,8 @@ void ring_ib_port(struct ringer *r, const struct record *rec)
 	if (!row)
 		return;
 	if (p.state == INITIALISING && p.physical_state == PHYSICALLY_UP && !p.is_ethernet && (is_new || row->is_up))
-		observe_link(r, rec, "ib.state_init", name, "physically up, state INIT: no subnet manager has set it up");
+		observe_link(r, rec, "ib.state_init", name,
+			     "physically up, state INIT: no subnet manager has set it up");
 	else if (is_new && p.state != ACTIVE)
 		observe_link(r, rec, "ib.port_down", name, "down");
 	errors = known(p.symbol_error) + known(p.local_link_integrity) + known(p.link_error_recovery);
@@ -97,5 +102,6 @@ void ring_netdev(struct ringer *r, const struct record *rec)
 	record_part(rec, &n, sizeof(n));
 	row = port_of(r, record_text(n.name, sizeof(n.name), name), &is_new);
 	if (row)	/* a change down and a change up are two */
-		follow_link(r, rec, row, n.is_up, n.carrier_changes == UINT64_MAX ? UINT64_MAX : n.carrier_changes / 2, is_new);
+		follow_link(r, rec, row, n.is_up,
+			    n.carrier_changes == UINT64_MAX ? UINT64_MAX : n.carrier_changes / 2, is_new);
 }

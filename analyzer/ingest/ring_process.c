@@ -86,8 +86,12 @@ void ring_process_record(struct ringer *r, const struct record *rec)
 	record_text(p.job, sizeof(p.job), job);
 	record_text(p.comm, sizeof(p.comm), comm);
 	id = (struct rank_identity){
-		.rank = p.rank, .local_rank = sane_rank(p.local_rank), .pid = sane_pid(p.pid_in_ns ? p.pid_in_ns : p.pid),
-		.host = r->host, .gpu = gpu_of(r, gpu), .trust = TRUST_NCCL,
+		.rank = p.rank,
+		.local_rank = sane_rank(p.local_rank),
+		.pid = sane_pid(p.pid_in_ns ? p.pid_in_ns : p.pid),
+		.host = r->host,
+		.gpu = gpu_of(r, gpu),
+		.trust = TRUST_NCCL,
 	};
 	identity_learn(r->s, &id);
 	identity_world(r->s, p.world_size);
@@ -96,8 +100,8 @@ void ring_process_record(struct ringer *r, const struct record *rec)
 }
 
 /* Since when a state holds; a quote of the sample that shows that it held for `long_ns`. */
-static void follow(struct ringer *r, const struct record *rec, bool holds, int64_t long_ns, const char *what, int64_t *since_ns,
-		   int64_t *quote)
+static void follow(struct ringer *r, const struct record *rec, bool holds, int64_t long_ns, const char *what,
+		   int64_t *since_ns, int64_t *quote)
 {
 	if (!holds) {
 		*since_ns = 0;
@@ -122,14 +126,15 @@ void ring_process_sample(struct ringer *r, const struct record *rec)
 	record_text(p.wchan, sizeof(p.wchan), wchan);
 	snprintf(what, sizeof(what), "process %u (rank %d) is in state %c%s%s", p.pid, p.rank,
 		 p.state >= 'A' && p.state <= 'z' ? (char)p.state : '?', wchan[0] ? ", waiting in " : "", wchan);
-	follow(r, rec, p.signal_stopped || p.state == 'T' || p.state == 't', STOPPED_NS, what, &row->stopped_ns, &row->stopped_quote);
+	follow(r, rec, p.signal_stopped || p.state == 'T' || p.state == 't', STOPPED_NS, what, &row->stopped_ns,
+	       &row->stopped_quote);
 	follow(r, rec, p.state == 'D', BLOCKED_NS, what, &row->blocked_ns, &row->blocked_quote);
 	memcpy(row->wchan, p.wchan, sizeof(row->wchan));
 }
 
 /* A state that held to the last sample. */
-static void observe_state(struct ringer *r, const struct ring_process *p, const char *kind, int64_t since_ns, int64_t quote,
-			  const char *detail)
+static void observe_state(struct ringer *r, const struct ring_process *p, const char *kind, int64_t since_ns,
+			  int64_t quote, const char *detail)
 {
 	struct observation o = ringer_observation(r, kind, SRC_HOST, since_ns);
 	char comm[sizeof(p->comm) + 1];

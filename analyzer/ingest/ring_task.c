@@ -34,7 +34,8 @@ static const struct {
 /* The program that started it; a shell starts and ends things because somebody types. */
 static bool is_launcher(struct ringer *r, const struct record_signal *sig, const char *comm)
 {
-	static const char *const shells[] = { "sh", "bash", "dash", "zsh", "ksh", "fish", "sshd", "tmux: server", "screen", "sudo" };
+	static const char *const shells[] = { "sh",   "bash", "dash",	      "zsh",	"ksh",
+					      "fish", "sshd", "tmux: server", "screen", "sudo" };
 	const struct ring_process *target = ringer_process(r, sig->target_pid);
 
 	for (size_t i = 0; i < ARRAY_SIZE(shells); i++)
@@ -68,9 +69,9 @@ static const char *sender_kind(struct ringer *r, const struct record_signal *sig
 /* Signals that end or stop whoever does not handle them, and the one that lets go on. */
 static bool matters(int signal)
 {
-	static const int ones[] = { SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGUSR1, SIGSEGV,
-				    SIGUSR2, SIGTERM, SIGSTKFLT, SIGXCPU, SIGXFSZ, SIGSYS, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU,
-				    SIGCONT };
+	static const int ones[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGILL,	SIGTRAP, SIGABRT,   SIGBUS,  SIGFPE,
+				    SIGKILL, SIGUSR1, SIGSEGV, SIGUSR2, SIGTERM, SIGSTKFLT, SIGXCPU, SIGXFSZ,
+				    SIGSYS,  SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ones); i++)
 		if (ones[i] == signal)
@@ -110,8 +111,8 @@ static void end_stop(struct ringer *r, struct ring_process *p, int64_t monotonic
 }
 
 /* What the signal changes of its target. */
-static void follow_signal(struct ringer *r, const struct record *rec, const struct record_signal *sig, const char *sender,
-			  const char *kind, const struct observation *o)
+static void follow_signal(struct ringer *r, const struct record *rec, const struct record_signal *sig,
+			  const char *sender, const char *kind, const struct observation *o)
 {
 	struct ring_process *p = ringer_add_process(r, sig->target_pid);
 
@@ -159,8 +160,8 @@ void ring_signal(struct ringer *r, const struct record *rec)
 	o.scope.sender = intern_cstr(&r->s->strings, text);
 	observation_fieldf(r->s, &o, "signal", "%d", sig.signal);
 	observation_fieldf(r->s, &o, "sender_kind", "%s", kind);
-	observation_cite(&o, ringer_quote(r, rec, "SIG%s to %s (pid %u, rank %d) from %s%s", signal_text(sig.signal), target, sig.target_pid,
-			     sig.target_rank, text, sig.result == 1 ? ", ignored" : ""));
+	ringer_cite(r, &o, rec, "SIG%s to %s (pid %u, rank %d) from %s%s", signal_text(sig.signal), target,
+		    sig.target_pid, sig.target_rank, text, sig.result == 1 ? ", ignored" : "");
 	store_observe(r->s, &o);
 	follow_signal(r, rec, &sig, text, kind, &o);
 }
@@ -176,7 +177,8 @@ static bool is_news(const struct record_task_exit *t, int code)
 {
 	if (!code || !t->is_tracked)
 		return false;
-	return t->is_tracked == 1 || (code < 0 && code != -SIGTERM && code != -SIGINT && code != -SIGPIPE && code != -SIGHUP);
+	return t->is_tracked == 1 ||
+	       (code < 0 && code != -SIGTERM && code != -SIGINT && code != -SIGPIPE && code != -SIGHUP);
 }
 
 void ring_task_exit(struct ringer *r, const struct record *rec)
@@ -196,8 +198,9 @@ void ring_task_exit(struct ringer *r, const struct record *rec)
 	p = ringer_process(r, t.pid);
 	by_signal = p && code < 0 && p->signal == -code && p->sender[0];
 	by_launcher = by_signal && strcmp(p->sender_kind, "launcher") == 0;
-	o = ringer_observation(r, by_launcher || code == -SIGTERM || code == -SIGINT ? "proc.terminated" : "proc.exit", SRC_EBPF,
-			       rec->monotonic_ns);
+	o = ringer_observation(r,
+			       by_launcher || code == -SIGTERM || code == -SIGINT ? "proc.terminated" : "proc.exit",
+			       SRC_EBPF, rec->monotonic_ns);
 	ringer_scope(r, &o, t.pid, t.rank, comm);
 	if (by_signal && strcmp(p->sender_kind, "itself")) {
 		o.scope.sender = intern_cstr(&r->s->strings, p->sender);
@@ -207,10 +210,9 @@ void ring_task_exit(struct ringer *r, const struct record *rec)
 	if (t.is_tracked == 2)
 		observation_fieldf(r->s, &o, "role", "child");
 	if (code < 0)
-		observation_cite(&o, ringer_quote(r, rec, "%s (pid %u, rank %d) ended by SIG%s", comm, t.pid, t.rank,
-						  signal_text(-code)));
+		ringer_cite(r, &o, rec, "%s (pid %u, rank %d) ended by SIG%s", comm, t.pid, t.rank, signal_text(-code));
 	else
-		observation_cite(&o, ringer_quote(r, rec, "%s (pid %u, rank %d) ended with exit code %d", comm, t.pid, t.rank, code));
+		ringer_cite(r, &o, rec, "%s (pid %u, rank %d) ended with exit code %d", comm, t.pid, t.rank, code);
 	store_observe(r->s, &o);
 }
 
@@ -226,8 +228,8 @@ void ring_oom_kill(struct ringer *r, const struct record *rec)
 	o.scope.object = cgroup.len ? intern(&r->s->strings, cgroup.s, cgroup.len < 200 ? cgroup.len : 200) : 0;
 	observation_fieldf(r->s, &o, "constraint", "%s", k.is_memcg ? "memcg" : "host");
 	observation_fieldf(r->s, &o, "anon_rss_kib", "%llu", (unsigned long long)k.anon_rss_kib);
-	observation_cite(&o, ringer_quote(r, rec, "OOM kill of %s (pid %u, rank %d), %llu KiB, limit of %s%.*s", victim, k.victim_pid,
-					  k.victim_rank, (unsigned long long)k.anon_rss_kib, k.is_memcg ? "cgroup " : "the host",
-					  k.is_memcg ? (int)cgroup.len : 0, cgroup.s));
+	ringer_cite(r, &o, rec, "OOM kill of %s (pid %u, rank %d), %llu KiB, limit of %s%.*s", victim, k.victim_pid,
+		    k.victim_rank, (unsigned long long)k.anon_rss_kib, k.is_memcg ? "cgroup " : "the host",
+		    k.is_memcg ? (int)cgroup.len : 0, cgroup.s);
 	store_observe(r->s, &o);
 }

@@ -80,8 +80,12 @@ struct stamp ringer_time(const struct ringer *r, int64_t monotonic_ns);
 /* A quote of the record's payload, and what it means. */
 int64_t ringer_quote(struct ringer *r, const struct record *rec, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same, and cite it. */
+void ringer_cite(struct ringer *r, struct observation *o, const struct record *rec, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 /* A blank observation at the time of the record, on this host. */
-struct observation ringer_observation(struct ringer *r, const char *kind, enum source_class source, int64_t monotonic_ns);
+struct observation ringer_observation(struct ringer *r, const char *kind, enum source_class source,
+				      int64_t monotonic_ns);
 /* About a process: its rank, what the job calls its pid, its name. */
 void ringer_scope(struct ringer *r, struct observation *o, uint32_t pid, int32_t rank, const char *comm);
 struct ring_process *ringer_process(struct ringer *r, uint32_t pid);	/* NULL */

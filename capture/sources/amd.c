@@ -119,7 +119,8 @@ static void open_blocks(struct amd_gpu *g, const char *device)
 			continue;
 		g->block[g->n_blocks].fd = text_file_open(dir, files.name[i]);
 		g->block[g->n_blocks].uncorrectable = UINT64_MAX;
-		snprintf(g->block[g->n_blocks].name, sizeof(g->block[0].name), "%.*s", (int)(len - tail), files.name[i]);
+		snprintf(g->block[g->n_blocks].name, sizeof(g->block[0].name), "%.*s", (int)(len - tail),
+			 files.name[i]);
 		g->n_blocks++;
 	}
 }
@@ -174,7 +175,8 @@ static void open_gpu(struct amd_gpus *all, const char *root, const char *card)
 	all->n++;
 }
 
-static void report(struct worker_link *l, const struct amd_gpu *g, enum gpu_event event, uint64_t value, const char *what)
+static void report(struct worker_link *l, const struct amd_gpu *g, enum gpu_event event, uint64_t value,
+		   const char *what)
 {
 	struct gpu_message m = { .e = { .index = g->identity.index, .event = event, .value = value } };
 	int n = snprintf(m.text, sizeof(m.text), "%s on GPU %s (%s, index %u)", what, g->address, g->identity.uuid,
@@ -196,7 +198,8 @@ static void read_blocks(struct worker_link *l, struct amd_gpu *g)
 		if (v == UINT64_MAX)
 			continue;
 		total += v;
-		snprintf(what, sizeof(what), "%llu uncorrectable errors in %s", (unsigned long long)v, g->block[i].name);
+		snprintf(what, sizeof(what), "%llu uncorrectable errors in %s", (unsigned long long)v,
+			 g->block[i].name);
 		if (g->block[i].uncorrectable != UINT64_MAX && v > g->block[i].uncorrectable)
 			report(l, g, GPU_EVENT_RAS, v, what);
 		g->block[i].uncorrectable = v;

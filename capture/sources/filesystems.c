@@ -89,7 +89,8 @@ static void find_mount(dev_t device, char *point, size_t point_size, char *type,
 }
 
 /* False: nothing is there, or it did not say. */
-static bool ask(const char *path, uint32_t role, dev_t *device_ret, struct record_file_system *ret, char *point, size_t size)
+static bool ask(const char *path, uint32_t role, dev_t *device_ret, struct record_file_system *ret, char *point,
+		size_t size)
 {
 	struct statvfs v;
 	struct stat st;
@@ -121,8 +122,10 @@ struct answer {
 	dev_t device;
 };
 
-/* Several paths on one file system are one record with all their roles; `n` answers are there already.  How many then. */
-static size_t add_answer(struct worker_link *l, const struct file_systems *all, size_t i, struct answer *answers, size_t n)
+/* Several paths on one file system are one record with all their roles; `n` answers are there already.  How many
+ * then. */
+static size_t add_answer(struct worker_link *l, const struct file_systems *all, size_t i, struct answer *answers,
+			 size_t n)
 {
 	struct answer *a = &answers[n];
 
@@ -211,7 +214,8 @@ static int filesystems_start(struct capture *c, void **ret, struct error *err)
 	if (!s)
 		return error_set(err, ERR_NOMEM, "no memory");
 	file_systems_of(&c->config, &s->all);
-	s->worker = capture_attach_worker(c, "filesystems", filesystems_run, &s->all, BUDGET_NS, filesystems_own, &s->all, err);
+	s->worker = capture_attach_worker(c, "filesystems", filesystems_run, &s->all, BUDGET_NS, filesystems_own,
+					  &s->all, err);
 	if (!s->worker)
 		return -1;
 	*ret = take(s);

@@ -14,7 +14,7 @@ struct file_systems {
 	} watched[FILE_SYSTEMS_MAX];
 	size_t n;
 	uint32_t period_ms;
-	int32_t asking;		/* index that is asked just now; -1: none.  The parent keeps it: it outlives a hung worker */
+	int32_t asking;		/* index that is asked just now; kept by the parent, so it outlives a hung worker */
 	uint32_t hung;		/* bit per path that did not answer; asked again every ten minutes */
 };
 
@@ -25,5 +25,6 @@ enum { ASKING_NOTHING = -1, ASKING_BEGINS = -2 /* a worker that was just started
 /* Paths from the configuration: local ones first, so that a hung one does not hide them. */
 void file_systems_of(const struct config *config, struct file_systems *ret);
 void filesystems_run(struct worker_link *l, void *ctx);	/* ctx: struct file_systems */
-/* In the parent: the worker asks `index` now; one that it never goes on from counts as hung when the next worker starts. */
+/* In the parent: the worker asks `index` now; one that it never goes on from counts as hung when the next worker
+ * starts. */
 void filesystems_note(struct file_systems *all, int32_t index);

@@ -21,7 +21,8 @@ static inline void gpu_message_send(struct worker_link *l, int64_t monotonic_ns,
 }
 
 /* In the daemon: a worker_own_fn. */
-static inline void gpu_message_trigger(struct capture *c, void *ctx, uint16_t kind, const uint8_t *payload, size_t bytes)
+static inline void gpu_message_trigger(struct capture *c, void *ctx, uint16_t kind, const uint8_t *payload,
+				       size_t bytes)
 {
 	(void)ctx;
 	if (kind == GPU_OWN_EVENT && bytes > sizeof(struct record_gpu_event) && c->config.trigger_kernel)

@@ -229,7 +229,8 @@ static int host_start(struct capture *c, void **ret, struct error *err)
 		host_stop(c, h);
 		return -1;
 	}
-	capture_state(c, "host", SOURCE_OK, h->files.psi_memory < 0 ? "no pressure information: the kernel has no PSI" : "");
+	capture_state(c, "host", SOURCE_OK,
+		      h->files.psi_memory < 0 ? "no pressure information: the kernel has no PSI" : "");
 	*ret = h;
 	return 0;
 }

@@ -36,7 +36,8 @@ void interfaces_close(struct interfaces *all)
 /* Those of containers come and go, and say nothing about the host's links. */
 static bool is_watched(const char *name)
 {
-	static const char *const others[] = { "lo", "veth", "docker", "br-", "cali", "cni", "flannel", "ifb", "tunl", "dummy" };
+	static const char *const others[] = { "lo",  "veth",	"docker", "br-",  "cali",
+					      "cni", "flannel", "ifb",	  "tunl", "dummy" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
 		if (strncmp(name, others[i], strlen(others[i])) == 0)

@@ -28,7 +28,8 @@ struct nvml_worker {
 	bool slow_now;			/* an event came: ask for everything */
 };
 
-static void report(struct nvml_worker *w, const struct nvml_gpu *g, enum gpu_event event, uint64_t value, const char *what)
+static void report(struct nvml_worker *w, const struct nvml_gpu *g, enum gpu_event event, uint64_t value,
+		   const char *what)
 {
 	const struct record_gpu_device *id = &g->identity;
 	struct gpu_message m = { .e = { .index = id->index, .event = event, .value = value } };
@@ -228,8 +229,9 @@ static int nvml_start(struct capture *c, void **ret, struct error *err)
 	if (!s)
 		return error_set(err, ERR_NOMEM, "no memory");
 	s->options.sample_ms = c->config.sample_ms;
-	s->worker = capture_attach_worker(c, "nvml", nvml_run, &s->options, BUDGET_NS + s->options.sample_ms * NS_PER_MS,
-					  gpu_message_trigger, NULL, err);
+	s->worker =
+		capture_attach_worker(c, "nvml", nvml_run, &s->options, BUDGET_NS + s->options.sample_ms * NS_PER_MS,
+				      gpu_message_trigger, NULL, err);
 	if (!s->worker)
 		return -1;
 	*ret = take(s);

@@ -106,7 +106,8 @@ _Static_assert(sizeof(struct nvml_field) == 40, "ABI");
 	F(power, "nvmlDeviceGetPowerUsage", (struct nvml_device *, unsigned int *)) \
 	F(power_limit, "nvmlDeviceGetEnforcedPowerLimit", (struct nvml_device *, unsigned int *)) \
 	F(ecc_total, "nvmlDeviceGetTotalEccErrors", (struct nvml_device *, int, int, unsigned long long *)) \
-	F(ecc_location, "nvmlDeviceGetMemoryErrorCounter", (struct nvml_device *, int, int, int, unsigned long long *)) \
+	F(ecc_location, "nvmlDeviceGetMemoryErrorCounter", \
+	  (struct nvml_device *, int, int, int, unsigned long long *)) \
 	F(remapped, "nvmlDeviceGetRemappedRows", \
 	  (struct nvml_device *, unsigned int *, unsigned int *, unsigned int *, unsigned int *)) \
 	F(pcie_width, "nvmlDeviceGetCurrPcieLinkWidth", (struct nvml_device *, unsigned int *)) \
@@ -115,13 +116,15 @@ _Static_assert(sizeof(struct nvml_field) == 40, "ABI");
 	F(pcie_gen_max, "nvmlDeviceGetMaxPcieLinkGeneration", (struct nvml_device *, unsigned int *)) \
 	F(pcie_replay, "nvmlDeviceGetPcieReplayCounter", (struct nvml_device *, unsigned int *)) \
 	F(link_state, "nvmlDeviceGetNvLinkState", (struct nvml_device *, unsigned int, unsigned int *)) \
-	F(link_errors, "nvmlDeviceGetNvLinkErrorCounter", (struct nvml_device *, unsigned int, int, unsigned long long *)) \
+	F(link_errors, "nvmlDeviceGetNvLinkErrorCounter", \
+	  (struct nvml_device *, unsigned int, int, unsigned long long *)) \
 	F(violation, "nvmlDeviceGetViolationStatus", (struct nvml_device *, int, struct nvml_violation *)) \
 	F(fields, "nvmlDeviceGetFieldValues", (struct nvml_device *, int, struct nvml_field *)) \
 	F(event_set, "nvmlEventSetCreate", (struct nvml_event_set **)) \
 	F(event_set_free, "nvmlEventSetFree", (struct nvml_event_set *)) \
 	F(event_types, "nvmlDeviceGetSupportedEventTypes", (struct nvml_device *, unsigned long long *)) \
-	F(event_register, "nvmlDeviceRegisterEvents", (struct nvml_device *, unsigned long long, struct nvml_event_set *)) \
+	F(event_register, "nvmlDeviceRegisterEvents", \
+	  (struct nvml_device *, unsigned long long, struct nvml_event_set *)) \
 	F(event_wait, "nvmlEventSetWait_v2", (struct nvml_event_set *, struct nvml_event *, unsigned int))
 
 struct nvml {

@@ -128,7 +128,8 @@ static uint64_t link_errors(struct reading *r, const struct nvml *n, struct nvml
 	if (sum != UINT64_MAX)
 		return sum;
 	for (unsigned int link = 0; link < NVML_LINKS_MAX; link++)
-		for (int counter = 0; counter < NVML_LINK_COUNTERS && active_links & 1u << link && !r->gone; counter++) {
+		for (int counter = 0; counter < NVML_LINK_COUNTERS && active_links & 1u << link && !r->gone;
+		     counter++) {
 			unsigned long long v;
 
 			ASK(r, n, &v, link_errors, g->device, link, counter, &v);

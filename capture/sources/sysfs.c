@@ -49,14 +49,15 @@ int sysfs_start(struct capture *c, const char *source, const char *root, worker_
 	if (!s)
 		return error_set(err, ERR_NOMEM, "no memory");
 	if (access(root, R_OK | X_OK)) {
-		capture_state(c, source, errno == EACCES ? SOURCE_DENIED : SOURCE_ABSENT, "%s: %s", root, strerror(errno));
+		capture_state(c, source, errno == EACCES ? SOURCE_DENIED : SOURCE_ABSENT, "%s: %s", root,
+			      strerror(errno));
 		*ret = NULL;
 		return 0;
 	}
 	snprintf(s->options.root, sizeof(s->options.root), "%s", root);
 	s->options.sample_ms = c->config.sample_ms;
-	s->worker = capture_attach_worker(c, source, run, &s->options, budget_ns + s->options.sample_ms * NS_PER_MS, own,
-					  NULL, err);
+	s->worker = capture_attach_worker(c, source, run, &s->options, budget_ns + s->options.sample_ms * NS_PER_MS,
+					  own, NULL, err);
 	if (!s->worker)
 		return -1;
 	*ret = take(s);

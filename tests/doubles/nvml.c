@@ -231,7 +231,8 @@ API nvml_return nvmlDeviceGetMemoryInfo(struct nvml_device *d, struct nvml_memor
 nvml_return nvmlDeviceGetMemoryInfo(struct nvml_device *d, struct nvml_memory *ret)
 {
 	LIVE(d);
-	*ret = (struct nvml_memory){ d->v[F_memory_total], d->v[F_memory_total] - d->v[F_memory_used], d->v[F_memory_used] };
+	*ret = (struct nvml_memory){ d->v[F_memory_total], d->v[F_memory_total] - d->v[F_memory_used],
+				     d->v[F_memory_used] };
 	return NVML_SUCCESS;
 }
 
@@ -293,7 +294,8 @@ nvml_return nvmlDeviceGetNvLinkState(struct nvml_device *d, unsigned int link, u
 
 API nvml_return nvmlDeviceGetNvLinkErrorCounter(struct nvml_device *d, unsigned int link, int counter,
 						unsigned long long *ret);
-nvml_return nvmlDeviceGetNvLinkErrorCounter(struct nvml_device *d, unsigned int link, int counter, unsigned long long *ret)
+nvml_return nvmlDeviceGetNvLinkErrorCounter(struct nvml_device *d, unsigned int link, int counter,
+					    unsigned long long *ret)
 {
 	LIVE(d);
 	*ret = link == d->v[F_links] - 1 && counter == NVML_LINK_REPLAY ? d->v[F_link_errors] : 0;
