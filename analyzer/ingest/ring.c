@@ -150,6 +150,7 @@ static int judge_ring(struct ring_intake *in, struct store *s, const struct patt
 		free(in->segments[i].data);
 	in->n = 0;
 	free(r.processes);
+	free(r.process_slot);
 	free(r.gpus);
 	free(r.ports);
 	free(r.mounts);

@@ -155,8 +155,6 @@ static void observe_count(struct ringer *r, const struct record *rec, const stru
 	struct observation o = about(r, g, kind, rec->monotonic_ns);
 
 	observation_fieldf(r->s, &o, "counter", "%s", counter);
-	if (!store_wants_quote(r->s, &o))
-		return;
 	ringer_cite(r, &o, rec, "GPU %u: %s %llu -> %llu", g->index, counter, (unsigned long long)before,
 		    (unsigned long long)now);
 	store_observe(r->s, &o);

@@ -13,42 +13,56 @@
 #define STOPPED_NS (2 * SECOND_NS)
 #define BLOCKED_NS (20 * SECOND_NS)
 
-static int compare_pids(const void *a, const void *b)
+static size_t slot_of(const struct ringer *r, uint32_t pid)
 {
-	const struct ring_process *x = a, *y = b;
+	size_t i = (size_t)(pid * 0x9e3779b97f4a7c15u >> 24) & (r->process_slots - 1);
 
-	return (x->pid > y->pid) - (x->pid < y->pid);
+	while (r->process_slot[i] && r->processes[r->process_slot[i] - 1].pid != pid)
+		i = (i + 1) & (r->process_slots - 1);
+	return i;
 }
 
 struct ring_process *ringer_process(struct ringer *r, uint32_t pid)
 {
-	struct ring_process key = { .pid = pid };
+	uint32_t at = pid && r->process_slots ? r->process_slot[slot_of(r, pid)] : 0;
 
-	return pid && r->n_processes ? bsearch(&key, r->processes, r->n_processes, sizeof(key), compare_pids) : NULL;
+	return at ? &r->processes[at - 1] : NULL;
+}
+
+/* Room for one more row, at least half of the slots free. */
+static int grow_processes(struct ringer *r)
+{
+	size_t cap = r->cap_processes ? r->cap_processes * 2 : 256;
+	uint32_t *slot;
+	void *v;
+
+	if (r->n_processes < r->cap_processes)
+		return 0;
+	v = cap <= PROCESSES_MAX ? reallocarray(r->processes, cap, sizeof(*r->processes)) : NULL;
+	if (!v)
+		return -1;
+	r->processes = v;
+	slot = calloc(cap * 2, sizeof(*slot));
+	if (!slot)
+		return -1;
+	free(r->process_slot);
+	r->process_slot = slot;
+	r->process_slots = cap * 2;
+	r->cap_processes = cap;
+	for (size_t i = 0; i < r->n_processes; i++)
+		slot[slot_of(r, r->processes[i].pid)] = (uint32_t)i + 1;
+	return 0;
 }
 
 struct ring_process *ringer_add_process(struct ringer *r, uint32_t pid)
 {
 	struct ring_process *p = ringer_process(r, pid);
-	size_t at = r->n_processes;
 
-	if (p || !pid || r->n_processes == PROCESSES_MAX)
+	if (p || !pid || grow_processes(r))
 		return p;
-	if (r->n_processes == r->cap_processes) {
-		size_t cap = r->cap_processes ? r->cap_processes * 2 : 256;
-		void *v = reallocarray(r->processes, cap, sizeof(*p));
-
-		if (!v)
-			return NULL;
-		r->processes = v;
-		r->cap_processes = cap;
-	}
-	while (at && r->processes[at - 1].pid > pid)
-		at--;
-	p = &r->processes[at];
-	memmove(p + 1, p, (r->n_processes - at) * sizeof(*p));
+	p = &r->processes[r->n_processes];
 	*p = (struct ring_process){ .pid = pid, .stopped_quote = -1, .blocked_quote = -1 };
-	r->n_processes++;
+	r->process_slot[slot_of(r, pid)] = (uint32_t)++r->n_processes;
 	return p;
 }
 

@@ -100,14 +100,14 @@ void ring_exec(struct ringer *r, const struct record *rec)
 /* It went on, or the records end: what stopped it counts when that took long enough to matter. */
 static void end_stop(struct ringer *r, struct ring_process *p, int64_t monotonic_ns)
 {
-	struct observation o = p->stop;
-	int64_t stopped_ns = ringer_time(r, monotonic_ns).ns - o.time.ns;
+	struct observation *o = p->stop;
+	int64_t stopped_ns = o ? ringer_time(r, monotonic_ns).ns - o->time.ns : 0;
 
-	p->stop.kind = NULL;
-	if (!o.kind || stopped_ns < STOP_NS)
+	p->stop = NULL;
+	if (stopped_ns < STOP_NS)
 		return;
-	observation_fieldf(r->s, &o, "stopped_s", "%lld", (long long)(stopped_ns / SECOND_NS));
-	store_observe(r->s, &o);
+	observation_fieldf(r->s, o, "stopped_s", "%lld", (long long)(stopped_ns / SECOND_NS));
+	store_observe(r->s, o);
 }
 
 /* What the signal changes of its target. */
@@ -122,9 +122,13 @@ static void follow_signal(struct ringer *r, const struct record *rec, const stru
 		end_stop(r, p, rec->monotonic_ns);
 		return;
 	}
-	if (is_stop(sig->signal) && !p->stop.kind) {
-		p->stop = *o;
-		p->stop.kind = kind_find("proc.stopped");
+	if (is_stop(sig->signal)) {
+		if (!p->stop)
+			p->stop = ARENA_NEW(&r->s->arena, struct observation);
+		if (p->stop && !p->stop->kind) {
+			*p->stop = *o;
+			p->stop->kind = kind_find("proc.stopped");
+		}
 		return;
 	}
 	p->signal = sig->signal;

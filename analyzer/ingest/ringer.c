@@ -66,6 +66,8 @@ void ringer_cite(struct ringer *r, struct observation *o, const struct record *r
 {
 	va_list ap;
 
+	if (!store_wants_quote(r->s, o))
+		return;
 	va_start(ap, fmt);
 	observation_cite(o, quote(r, rec, fmt, ap));
 	va_end(ap);

@@ -24,8 +24,7 @@ struct ring_process {
 	int32_t signal;
 	char sender[64];		/* "comm (pid N, uid M)" */
 	const char *sender_kind;
-	/* the signal that stopped it, as it would be observed; kind NULL: none, or it was let go on */
-	struct observation stop;
+	struct observation *stop;	/* the signal that stopped it, as it would be observed; NULL: it was let go on */
 	/* stopped, or blocked in the kernel: since when, and the sample that shows how long; 0, -1: it is not */
 	int64_t stopped_ns, blocked_ns;	/* CLOCK_MONOTONIC */
 	int64_t stopped_quote, blocked_quote;
@@ -47,8 +46,10 @@ struct ringer {
 	enum stream_id stream;
 	int64_t end_ns;			/* monotonic time of the last record of any stream */
 	/* tables of the readers; freed by ring.c */
-	struct ring_process *processes;
+	struct ring_process *processes;	/* rows move when one is added */
 	size_t n_processes, cap_processes;
+	uint32_t *process_slot;		/* hash of pids: index + 1 */
+	size_t process_slots;
 	struct ring_gpu *gpus;
 	size_t n_gpus;
 	struct ring_port *ports;
@@ -80,7 +81,7 @@ struct stamp ringer_time(const struct ringer *r, int64_t monotonic_ns);
 /* A quote of the record's payload, and what it means. */
 int64_t ringer_quote(struct ringer *r, const struct record *rec, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/* The same, and cite it. */
+/* The same, cited by an observation that is complete; not where that is merged into one with quotes enough. */
 void ringer_cite(struct ringer *r, struct observation *o, const struct record *rec, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 /* A blank observation at the time of the record, on this host. */
