@@ -77,7 +77,7 @@ void ring_file_system(struct ringer *r, const struct record *rec)
 	is_full = !f.is_read_only && ((f.bytes && f.bytes_free < FULL_BYTES) || (f.inodes && !f.inodes_free));
 	if (is_full && !m->is_full)
 		observe_mount(r, rec, f.role & ROLE_SHM ? "shm.at_capacity" :
-			      f.role & (ROLE_LOG | ROLE_TEMPORARY) ? "disk.job_full" : "disk.at_capacity", m, &f);
+			      !is_new && f.role & (ROLE_LOG | ROLE_TEMPORARY) ? "disk.job_full" : "disk.at_capacity", m, &f);
 	if (f.is_read_only && !m->is_read_only && !is_new)
 		observe_mount(r, rec, "disk.read_only", m, &f);
 	m->is_full = is_full;
