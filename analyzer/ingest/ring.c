@@ -108,7 +108,7 @@ static int compare_segments(const void *a, const void *b)
 /* The last moment that any stream tells of. */
 static int64_t last_moment(const struct ring_intake *in)
 {
-	int64_t end_ns = INT64_MIN;
+	int64_t end_ns = 0;
 
 	for (size_t i = 0; i < in->n; i++) {
 		struct segment_reader seg;
