@@ -10,5 +10,6 @@ const struct source *const sources[] = {
 	&source_infiniband,
 	&source_host,
 	&source_filesystems,
+	&source_process,
 	NULL,
 };

@@ -4,3 +4,4 @@
 
 extern const struct source source_nvml, source_amd, source_infiniband, source_host, source_filesystems;
 
+extern const struct source source_process;
