@@ -25,7 +25,7 @@ static inline void gpu_message_trigger(struct capture *c, void *ctx, uint16_t ki
 				       size_t bytes)
 {
 	(void)ctx;
-	if (kind == GPU_OWN_EVENT && bytes > sizeof(struct record_gpu_event) && c->config.trigger_kernel)
+	if (kind == GPU_OWN_EVENT && bytes > sizeof(struct record_gpu_event))
 		trigger_raise(c, "gpu", -1, -1, "%.*s", (int)(bytes - sizeof(struct record_gpu_event)),
 			      (const char *)payload + sizeof(struct record_gpu_event));
 }

@@ -165,7 +165,6 @@ struct host_source {
 	struct loop_watch *timer;
 	int64_t now_ns;
 	uint64_t tick;
-	bool memory_is_tight;
 };
 
 static void put_interface(void *ctx, const struct record_netdev *n)
@@ -173,18 +172,6 @@ static void put_interface(void *ctx, const struct record_netdev *n)
 	struct host_source *h = ctx;
 
 	ring_put(h->c->ring, STREAM_HOST, REC_NETDEV, h->now_ns, n, sizeof(*n), NULL, 0);
-}
-
-/* Raised once when pressure climbs over the mark, again only after it fell below. */
-static void watch_memory(struct host_source *h, const struct record_host_sample *s)
-{
-	uint32_t limit_x100 = h->c->config.trigger_memory_pct * 100, full = s->psi_memory_full_x100;
-	bool is_tight = limit_x100 && full != UINT32_MAX && full > limit_x100;
-
-	if (is_tight && !h->memory_is_tight)
-		trigger_raise(h->c, "memory", -1, -1, "memory pressure: all tasks stalled %u.%02u %% of the last 10 s",
-			      full / 100, full % 100);
-	h->memory_is_tight = is_tight;
 }
 
 static void host_tick(void *ctx, int64_t monotonic_ns)
@@ -196,7 +183,6 @@ static void host_tick(void *ctx, int64_t monotonic_ns)
 	host_read(&h->files, &s);
 	ring_put(h->c->ring, STREAM_HOST, REC_HOST_SAMPLE, monotonic_ns, &s, sizeof(s), NULL, 0);
 	interfaces_read(&h->interfaces, h->tick++ % SLOW_TICKS == 0, put_interface, h);
-	watch_memory(h, &s);
 }
 
 static void host_stop(struct capture *c, void *data)
