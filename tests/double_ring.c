@@ -101,10 +101,10 @@ void ring_lost(struct ring *r, enum stream_id s, const char *source, uint64_t n)
 
 void ring_sync(struct ring *r) { (void)r; }
 
-bool ring_is_detached(const struct ring *r)
+const char *ring_trouble(const struct ring *r)
 {
 	(void)r;
-	return false;
+	return NULL;
 }
 
 struct ring_stats ring_stats(const struct ring *r, enum stream_id s)
