@@ -15,6 +15,7 @@
 #include "capture/dumps.h"
 
 #define CLIENTS_MAX 16
+#define BACKLOG 64
 #define REQUEST_BYTES 4096
 #define ANSWER_BYTES (64u << 10)	/* waiting for a client that does not read */
 #define SILENCE_NS (INT64_C(10) * 1000000000)	/* until its request must have come */
@@ -246,18 +247,15 @@ static bool may_ask(const struct control *k, int fd)
 	return peer.uid == 0 || peer.uid == geteuid() || (k->has_group && in_group(fd, &peer, k->group));
 }
 
-static void on_connect(void *ctx, int listening, uint32_t events)
+/* Without room it is closed at once: the client sees that. */
+static void welcome(struct control *k, int fd)
 {
-	struct control *k = ctx;
-	int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *cl = NULL;
 
-	(void)events;
-	for (size_t i = 0; fd >= 0 && i < CLIENTS_MAX && !cl; i++)
+	for (size_t i = 0; i < CLIENTS_MAX && !cl; i++)
 		cl = k->clients[i].fd < 0 ? &k->clients[i] : NULL;
 	if (!cl || !(cl->out = malloc(ANSWER_BYTES))) {
-		if (fd >= 0)
-			close(fd);
+		close(fd);
 		return;
 	}
 	cl->fd = fd;
@@ -265,6 +263,15 @@ static void on_connect(void *ctx, int listening, uint32_t events)
 	watch(cl);
 	if (!may_ask(k, fd))
 		refuse(cl, "only root and the group of the configuration may ask for a bundle");
+}
+
+static void on_connect(void *ctx, int listening, uint32_t events)
+{
+	int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (fd >= 0)
+		welcome(ctx, fd);
 }
 
 /* Who has not asked for anything, or does not read its answer. */
@@ -309,7 +316,7 @@ static int listen_at(struct control *k, const char *path, struct error *err)
 	if (k->fd < 0)
 		return error_sys(err, "cannot make a socket");
 	unlink(path);		/* the ring's lock says that no other daemon of this ring lives */
-	if (bind(k->fd, (struct sockaddr *)&at, sizeof(at)) || listen(k->fd, CLIENTS_MAX))
+	if (bind(k->fd, (struct sockaddr *)&at, sizeof(at)) || listen(k->fd, BACKLOG))
 		return error_sys(err, "cannot listen at %s", path);
 	if (chmod(path, k->has_group ? 0660 : 0600) || (k->has_group && chown(path, (uid_t)-1, k->group)))
 		return error_sys(err, "cannot open %s to its group", path);

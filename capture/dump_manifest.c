@@ -1,9 +1,12 @@
 #include "capture/dump_manifest.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/timex.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -69,6 +72,23 @@ static void plan(const struct dump_facts *f, const char *planned[SOURCES_MAX])
 	planned[n] = NULL;
 }
 
+/* Of its files. */
+static uint64_t segments_bytes(const char *dir)
+{
+	DIR *d = opendir(dir);
+	uint64_t sum = 0;
+
+	for (const struct dirent *e; d && (e = readdir(d));) {
+		struct stat st;
+
+		if (strstr(e->d_name, ".tcr") && fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			sum += (uint64_t)st.st_size;
+	}
+	if (d)
+		closedir(d);
+	return sum;
+}
+
 char *dump_manifest_begin(const struct dump_facts *f)
 {
 	_cleanup_free_ struct manifest_rank *ranks = calloc(f->n_processes + 1, sizeof(*ranks));
@@ -82,7 +102,7 @@ char *dump_manifest_begin(const struct dump_facts *f)
 	plan(f, planned);
 	m.trigger = (struct manifest_trigger){ f->rq->trigger, f->rq->reason, f->rq->pid, f->rq->rank, f->host->clock.realtime_ns };
 	m.from = f->rq->from;
-	m.ring_bytes = f->ring ? f->ring->bytes : 0;
+	m.ring_bytes = f->rq->ring_dir ? segments_bytes(f->rq->ring_dir) : 0;
 	for (size_t i = 0; i < f->n_processes; i++) {
 		const struct record_process *p = &f->processes[i];
 

@@ -254,7 +254,6 @@ static int visit_segment(void *ctx, const char *name, const struct segment_reade
 	if (seg->head.nonce)		/* else its header is damaged */
 		take_head(v->t, &seg->head);
 	take_records(v->t, *seg);
-	v->t->bytes += v->t->again ? 0 : seg->head.segment_bytes;
 	if (!goes_along(v->t, &seg->head, len) || !v->b)
 		return 0;
 	snprintf(member, sizeof(member), "%s/%s", v->t->again ? "ring-after" : "ring", name);

@@ -58,7 +58,6 @@ struct ring_take {
 	size_t n_processes, cap_processes;
 	struct taken_segment *segments;	/* RING_SEGMENTS_MAX, by stream and index */
 	int64_t last_ns;		/* CLOCK_REALTIME of the last record of any stream */
-	uint64_t bytes;			/* of the segments */
 	bool again;			/* the second reading */
 };
 

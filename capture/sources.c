@@ -8,5 +8,10 @@ const struct source *const sources[] = {
 	&source_process,
 	&source_bpf,
 	&source_nccl,
+	&source_nvml,
+	&source_amd,
+	&source_infiniband,
+	&source_host,
+	&source_filesystems,
 	NULL,
 };

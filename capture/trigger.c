@@ -63,6 +63,7 @@ static bool is_off(const struct config *c, const char *kind)
 		bool on;
 	} switches[] = {
 		{ "exit", c->trigger_exit }, { "oom", c->trigger_oom }, { "kernel", c->trigger_kernel },
+		{ "gpu", c->trigger_kernel },
 		{ "flight", c->trigger_flight }, { "sigterm", c->trigger_sigterm },
 	};
 

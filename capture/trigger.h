@@ -19,7 +19,7 @@ int triggers_open(struct capture *c, struct error *err);	/* sets c->triggers */
 void triggers_close(struct capture *c);
 
 /*
- * `kind`: "exit", "oom", "kernel", "log", "flight", "hang", "sigterm", "memory", "manual".  pid, rank: -1 for none.
+ * `kind`: "exit", "oom", "kernel", "gpu", "log", "flight", "hang", "sigterm", "memory", "manual".  pid, rank: -1 for none.
  * A kind that the configuration switches off raises nothing.
  */
 void trigger_raise(struct capture *c, const char *kind, int32_t pid, int32_t rank, const char *fmt, ...)
