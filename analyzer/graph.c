@@ -5,6 +5,8 @@
 
 #include "analyzer/engine.h"
 
+#define LOSS_WINDOW_NS INT64_C(3600000000000)
+
 static const struct observation *obs(const struct engine *e, uint32_t i) { return &e->s->obs[i]; }
 
 /* ---- anchors ---- */
@@ -175,14 +177,23 @@ static void judge_matched(struct engine *e, size_t self, size_t other, struct ex
 		x->state = RIVAL_OPEN, x->reason = "its evidence is here too";
 }
 
+/* Why there is nothing of a source: the recorder's own word, else how to get it. */
+static const char *missing_source(struct engine *e, enum source_class c)
+{
+	for (const struct observation *o = NULL; (o = store_next(e->s, "capture.source", o));)
+		if (strcmp(observation_get(e->s, o, "class"), source_name(c)) == 0)
+			return arena_printf(&e->a->arena, "source %s was %s: %s", observation_get(e->s, o, "source"),
+					    observation_get(e->s, o, "state"), observation_get(e->s, o, "reason"));
+	return arena_printf(&e->a->arena, "the input holds no %s; add %s", source_name(c), source_what(c));
+}
+
 static void not_evaluable(struct engine *e, struct exclusion *x, uint32_t need)
 {
 	x->state = RIVAL_NOT_EVALUABLE;
 	x->reason = "no source that would have seen it was read";
 	for (int c = 0; c < SRC_COUNT; c++)
 		if (need & (1u << c)) {
-			x->reason = arena_printf(&e->a->arena, "the input holds no %s; add %s",
-						 source_name((enum source_class)c), source_what((enum source_class)c));
+			x->reason = missing_source(e, (enum source_class)c);
 			return;
 		}
 }
@@ -246,6 +257,18 @@ static void because(struct draft *d, const char *why)
 		d->f.reasons[d->f.n_reasons++] = why;
 }
 
+/* Did the recorder lose records on its hosts, and near it?  What was lost might have said otherwise. */
+static bool lost_records(const struct engine *e, const struct draft *d)
+{
+	const struct observation *first = obs(e, d->f.observations.v[0]);
+
+	for (const struct observation *o = NULL; (o = store_next(e->s, "input.lost", o));)
+		if (!scopes_differ(e, o, first, KEY_HOST) && (o->onset.base != first->onset.base ||
+							      llabs(o->onset.ns - first->onset.ns) < LOSS_WINDOW_NS))
+			return true;
+	return false;
+}
+
 static void set_confidence(struct engine *e, size_t self)
 {
 	struct draft *d = &e->d[self];
@@ -264,6 +287,8 @@ static void set_confidence(struct engine *e, size_t self)
 		level = CONF_POSSIBLE, because(d, "a premise could not be evaluated: its source is not in the input");
 	if (open)
 		level = CONF_POSSIBLE, because(d, "a rival's evidence is here too");
+	if (level == CONF_PROBABLE && lost_records(e, d))
+		blind++, because(d, "the recorder lost records in this window");
 	if (d->user_written)
 		level = CONF_POSSIBLE, because(d, "the kernel-log line was written by user space");
 	if (level == CONF_PROBABLE && classes >= 2 && !blind) {

@@ -188,7 +188,24 @@ static enum truth bind(struct engine *e, const struct pattern *p, const struct o
 static bool same_culprit(const struct scope *a, const struct scope *b)
 {
 	return a->rank == b->rank && a->pid == b->pid && a->host == b->host && a->gpu == b->gpu &&
-	       a->link == b->link && a->object == b->object && a->process == b->process;
+	       a->link == b->link && a->object == b->object && a->process == b->process && a->sender == b->sender;
+}
+
+/* The same rank, seen by two witnesses of which each knows what the other leaves open; false: they are two. */
+static bool complete_culprit(struct scope *a, const struct scope *b)
+{
+	bool same = a->rank >= 0 && a->rank == b->rank && (!a->host || !b->host || a->host == b->host) &&
+		    (a->pid < 0 || b->pid < 0 || a->pid == b->pid) && (!a->gpu || !b->gpu || a->gpu == b->gpu) &&
+		    (!a->process || !b->process || a->process == b->process) && a->link == b->link && a->object == b->object;
+
+	if (!same)
+		return false;
+	a->host = a->host ? a->host : b->host;
+	a->pid = a->pid >= 0 ? a->pid : b->pid;
+	a->gpu = a->gpu ? a->gpu : b->gpu;
+	a->process = a->process ? a->process : b->process;
+	a->sender = a->sender ? a->sender : b->sender;
+	return true;
 }
 
 static void add_culprit(struct engine *e, struct draft *d, struct scope c)
@@ -207,7 +224,7 @@ static void add_culprit(struct engine *e, struct draft *d, struct scope c)
 	if (same_culprit(&c, &scope_none) || d->f.n_culprits >= CULPRITS_MAX)
 		return;
 	for (size_t i = 0; i < d->f.n_culprits; i++)
-		if (same_culprit(&d->f.culprits[i], &c))
+		if (same_culprit(&d->f.culprits[i], &c) || complete_culprit(&d->f.culprits[i], &c))
 			return;
 	p = arena_grow(&e->a->arena, d->f.culprits, d->f.n_culprits, &d->culprit_cap, sizeof(c));
 	if (!p) {
@@ -255,6 +272,17 @@ static void take_premises(struct engine *e, struct draft *d, const struct observ
 				take_observation(e, d, (uint32_t)k, names_culprit(e, p, i));
 }
 
+/* What stands beside the premises may know who did it. */
+static void name_sender(struct draft *d, const struct scope *c)
+{
+	for (size_t i = 0; i < d->f.n_culprits && c->sender; i++) {
+		struct scope *culprit = &d->f.culprits[i];
+
+		if (!culprit->sender && (culprit->rank >= 0 ? culprit->rank == c->rank : culprit->pid > 0 && culprit->pid == c->pid))
+			culprit->sender = c->sender;
+	}
+}
+
 static void take_beside(struct engine *e, struct draft *d, const struct premise *list, size_t n, bool *any)
 {
 	for (size_t i = 0; i < n; i++)
@@ -266,6 +294,7 @@ static void take_beside(struct engine *e, struct draft *d, const struct premise 
 				    !premise_fits(e, &list[i], &e->s->obs[k], first))
 					continue;
 				take_observation(e, d, (uint32_t)k, false);
+				name_sender(d, &e->s->obs[k].scope);
 				*any = true;
 				break;
 			}

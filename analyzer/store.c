@@ -118,8 +118,8 @@ void store_damage(struct store *s, uint32_t member, const struct error *why, boo
 
 static int64_t add_evidence(struct store *s, struct evidence e, const void *raw, size_t length)
 {
-	void *p = arena_grow(&s->arena, s->evidence, s->n_evidence, &s->cap_evidence,
-			     sizeof(*s->evidence));
+	void *p = length ? arena_grow(&s->arena, s->evidence, s->n_evidence, &s->cap_evidence,
+				      sizeof(*s->evidence)) : NULL;
 
 	if (!p)
 		return -1;

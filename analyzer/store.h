@@ -169,6 +169,7 @@ struct store {
 	size_t n_obs, cap_obs;
 	struct identity *identity;	/* analyzer/identity.h */
 	struct collectives *collectives;/* analyzer/collectives.h; NULL without dumps */
+	struct ring_intake *ring;	/* analyzer/ingest/ring.h; NULL without segments */
 	struct inconsistency *inconsistencies;
 	uint32_t *per_kind;		/* observations, by row of kinds.def */
 	uint64_t obs_dropped;		/* observations beyond the limit: counted, not kept */
@@ -186,7 +187,7 @@ int64_t store_member(struct store *s, const char *input, const char *name, struc
 /* Note damage of a member: it is read in part (or, with `unread`, not at all). */
 void store_damage(struct store *s, uint32_t member, const struct error *why, bool unread);
 
-/* A raw quote of `length` bytes (cut at QUOTE_BYTES); its index, or -1. */
+/* A raw quote of `length` bytes (cut at QUOTE_BYTES); its index, or -1: no memory, or no bytes. */
 int64_t store_quote(struct store *s, uint32_t member, uint64_t offset, uint64_t line,
 		    const char *raw, size_t length, struct stamp time);
 /* A decoded quote: `raw` are the bytes, `text` what they mean. */

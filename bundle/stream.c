@@ -11,6 +11,7 @@
 #include <zstd.h>
 
 #include "bundle/cleanup.h"
+#include "bundle/frames.h"
 
 #define HEAD_BYTES 1024
 #define BLOCK_BYTES ((size_t)128 << 10)
@@ -29,6 +30,10 @@ struct stream {
 	uint8_t head[HEAD_BYTES];	/* first bytes of fd, served before the rest */
 	size_t head_len, head_pos;
 	uint64_t raw, until;		/* bytes read of fd, and how many there are; UINT64_MAX: not known */
+	struct frames *frames;		/* decoded ahead, by threads; NULL: the decoder below */
+	const uint8_t *frame;		/* what is left of the one that was handed out */
+	size_t frame_len;
+	uint64_t base;			/* offset in fd of the input's first byte */
 	/* unwrapping: input block -> decoder -> bytes */
 	enum wrapping wrapping;
 	z_stream gz;
@@ -141,10 +146,42 @@ static size_t step_zstd(struct stream *s, uint8_t *buf, size_t size, struct erro
 	return out.pos;
 }
 
+/*
+ * Is there something of a frame that was decoded ahead?  Behind the last of them,
+ * which is where the data ends or where it is damaged, the decoder here goes on.
+ */
+static bool have_frame(struct stream *s)
+{
+	if (s->frame_len || !s->frames || s->late.code)
+		return s->frame_len > 0;
+	s->frame = frames_next(s->frames, &s->frame_len);
+	s->raw = s->read = frames_offset(s->frames) - s->base;
+	s->out += s->frame_len;
+	if (s->out > RATIO_FREE && s->out / RATIO_MAX > s->read) {
+		s->frame_len = 0;
+		error_at(&s->late, ERR_LIMIT, s->read, "expands more than %d to 1", RATIO_MAX);
+	}
+	if (s->frame)
+		return s->frame_len > 0;
+	frames_close(take(s->frames));
+	s->head_pos = s->head_len;
+	if (lseek(s->fd, (off_t)(s->base + s->raw), SEEK_SET) < 0)
+		error_sys(&s->late, "cannot read");
+	return false;
+}
+
 /* Decoded bytes; what was good before damage is handed out first. */
 static ssize_t decode(struct stream *s, uint8_t *buf, size_t size, struct error *err)
 {
 	size_t n = 0;
+
+	if (have_frame(s)) {
+		n = s->frame_len < size ? s->frame_len : size;
+		memcpy(buf, s->frame, n);
+		s->frame += n;
+		s->frame_len -= n;
+		return (ssize_t)n;
+	}
 
 	if (s->wrapping == PLAIN) {
 		ssize_t got = raw_read(s, buf, size);
@@ -190,8 +227,15 @@ static la_ssize_t feed(struct archive *ar, void *ctx, const void **block)
 {
 	struct stream *s = ctx;
 	struct error err = { 0 };
-	ssize_t n = unwrap(s, s->block, BLOCK_BYTES, &err);
+	ssize_t n;
 
+	if (s->peek_pos == s->peek_len && have_frame(s)) {	/* as it is, all of it */
+		*block = s->frame;
+		n = (ssize_t)s->frame_len;
+		s->frame_len = 0;
+		return n;
+	}
+	n = unwrap(s, s->block, BLOCK_BYTES, &err);
 	if (n < 0)
 		archive_set_error(ar, EIO, "%s", err.what);
 	*block = s->block;
@@ -246,6 +290,8 @@ static int open_common(struct stream *s, const void *head, size_t len, struct er
 	ssize_t n;
 
 	s->wrapping = wrapping_of(head, len);
+	if (s->wrapping == ZSTD && s->fd >= 0 && s->until < UINT64_MAX)
+		s->frames = frames_open(s->fd, s->base, s->base + s->until);
 	if (s->wrapping != PLAIN && open_decoder(s, err))
 		return -1;
 	while (s->peek_len < sizeof(s->peek) &&
@@ -278,6 +324,8 @@ int stream_open_fd(int fd, struct stream **ret, struct error *err)
 	s->raw = s->head_len;
 	if (s->raw > s->until)
 		s->until = s->raw;
+	if (s->until < UINT64_MAX)
+		s->base = (uint64_t)lseek(fd, 0, SEEK_CUR) - s->raw;
 	if (open_common(s, s->head, s->head_len, err))
 		return -1;
 	*ret = take(s);
@@ -303,6 +351,7 @@ void stream_close(struct stream *s)
 {
 	if (!s)
 		return;
+	frames_close(s->frames);
 	archive_read_free(s->ar);
 	if (s->wrapping == GZIP)
 		inflateEnd(&s->gz);

@@ -5,5 +5,13 @@
 
 /* Order of start: who the job is comes before what watches it. */
 const struct source *const sources[] = {
+	&source_process,
+	&source_bpf,
+	&source_nccl,
+	&source_nvml,
+	&source_amd,
+	&source_infiniband,
+	&source_host,
+	&source_filesystems,
 	NULL,
 };

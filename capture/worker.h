@@ -6,8 +6,10 @@
  * its owner) and is abandoned when it is silent past its budget: the socket is
  * closed, the process gets SIGKILL, and, should it sit in an uninterruptible
  * sleep, nobody waits for it.  The source's state is then `failed: hung`.
- * Children drop the ring, other workers' sockets, and die with the parent
- * (PR_SET_PDEATHSIG).
+ * Children lead a session of their own (what they exec ends with them), drop every
+ * descriptor but stdio and the socket, have the default oom_score_adj and signals,
+ * and die with the parent (PR_SET_PDEATHSIG).  Memory is a copy: the ring's mapping
+ * is shared, and a worker never writes to it.
  */
 #pragma once
 #include <stdbool.h>
@@ -38,6 +40,7 @@ struct worker_message {
 	uint32_t bytes;		/* payload that follows */
 	uint32_t reserved32;
 };
+#define WORKER_PAYLOAD_BYTES (WORKER_MESSAGE_BYTES - sizeof(struct worker_message))
 
 /* ---- in the child ---- */
 
@@ -50,16 +53,22 @@ struct worker_link {
 /* The child's main: runs until its work is done or the parent is gone; its exit ends the process. */
 typedef void worker_fn(struct worker_link *link, void *ctx);
 
-/* Never blocks: a full socket drops the record and counts it. */
+/* Never blocks: a full socket drops the record and counts it.  Text that does not fit a message is cut. */
 void worker_record(struct worker_link *l, uint8_t stream, uint16_t kind, int64_t monotonic_ns,
 		   const void *fixed, size_t fixed_bytes, const void *text, size_t text_bytes);
-/* Hands over `fd` (a memfd or a file; closed here) as the member `name`. */
+/* Hands over `fd` (a memfd or a file; closed here) as the member `name`.  Blocks while the socket is full. */
 void worker_member(struct worker_link *l, const char *name, int fd);
+/* Both block while the socket is full; a payload beyond WORKER_PAYLOAD_BYTES is cut. */
 void worker_state(struct worker_link *l, int state, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-void worker_own(struct worker_link *l, uint16_t kind, const void *payload, size_t bytes);	/* blocks while full */
+void worker_own(struct worker_link *l, uint16_t kind, const void *payload, size_t bytes);
 void worker_alive(struct worker_link *l);
 /* An anonymous file to fill and hand over; -1 with errno. */
 int worker_memfd(const char *name);
+/*
+ * What the parent asked, waiting up to `timeout_ms` (-1: any time).  1: *kind_ret, and
+ * the payload's length in *bytes_ret (cut to `size`); 0: nothing came; -1: the parent is gone.
+ */
+int worker_asked(struct worker_link *l, int timeout_ms, uint16_t *kind_ret, void *buf, size_t size, size_t *bytes_ret);
 
 /* ---- in the parent ---- */
 
@@ -76,11 +85,15 @@ int worker_start(struct worker *w, const char *name, worker_fn *fn, void *ctx, i
 /*
  * Receive one message into `buf` (WORKER_MESSAGE_BYTES).  1: *ret and its payload
  * are valid, *fd_ret is the member's file or -1 (the caller's now); 0: nothing yet;
- * -1: the worker is gone (then call worker_end()).
+ * -1: the worker is gone, or does not keep to the form (then call worker_end()).
  */
 int worker_receive(struct worker *w, void *buf, struct worker_message *ret, const uint8_t **payload_ret, int *fd_ret);
 /* Ask it something (WORKER_OWN); false when its socket is full or closed. */
 bool worker_ask(struct worker *w, uint16_t kind, const void *payload, size_t bytes);
+/* Silent past its budget, with nothing waiting to be received. */
 bool worker_is_hung(const struct worker *w, int64_t now_ns);
-/* End it: close, SIGKILL, reap without waiting for one that cannot die. */
-void worker_end(struct worker *w);
+/*
+ * End it: close, SIGKILL, reap without waiting for one that cannot die.  False: it
+ * has not died yet; `w->pid` stays, and another call tries to reap it again.
+ */
+bool worker_end(struct worker *w);

@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
@@ -311,6 +312,72 @@ def analyses():
         put("analyze", "log-" + name, several({"rank_%d.log" % (i // 8): "\n".join(lines[i:i + 8]) for i in range(0, len(lines), 8)}))
 
 
+# ---------------------------------------------------------------- segments of the ring
+
+def segment(stream, records):
+    """The target makes the checks right: they are zeros here."""
+    head = struct.pack("<8sHHBBHII16sqqqQQQ64s96sII", b"TCRSEG\r\n", 1, 256, stream, 0, 0, 0, 77, b"boot", 1773453600 * 10**9, 0, 0,
+                       1, 0, 5, b"node07", b"", 0, 0)
+    out = head
+    for i, (seconds, kind, payload) in enumerate(records):
+        out += struct.pack("<IIQqHBBI", 0x80000000 | len(payload), 0, 1 + i, seconds * 10**9, kind, stream, 0, 0) + payload
+        out += bytes(-len(payload) % 8)
+    return out + bytes(2)
+
+
+def rings():
+    def c(text, n):
+        return text.encode().ljust(n, b"\0")
+
+    def process(pid, rank, name):
+        return struct.pack("<IIIiiiiiIIQQ", pid, 99, 0, rank, rank, 4, 0, 4, pid, rank >= 0, pid, 1) + c("4711", 40) + c("0", 48) + \
+            c(name, 16) + struct.pack("<iI", 0, 0)
+
+    def signal(number, sender, name, target):
+        return struct.pack("<IIIiiiiI", sender, 1000, target, target - 100, number, 0, 0, 0) + c(name, 16) + c("python", 16)
+
+    def leave(pid, status):
+        return struct.pack("<IIIiIIQQ", pid, 99, status, pid - 100, 0, 1, pid, 1) + c("python", 16)
+
+    def call(rank, seq, count=4096):
+        return struct.pack("<IIiBBBBQQQQiiQ", 100 + rank, 1, rank, 1, 7, 0, 0, 0x1000, 0xabcd, seq, count, -1, rank, 0)
+
+    def sample(index, **changed):
+        v = [index, 0, 95, 50, 1 << 30, 1980, 2619, 60, 70, 600000, 16, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 18, 0, 0, 0]
+        for at, value in changed.items():
+            v[int(at[1:])] = value
+        return struct.pack("<IIIIQIIIIIIIIQQQQQQIIQQIIQQ", *v)
+
+    put("ring", "proc", segment(4, [(1, 160, process(99, -1, "torchrun")), (1, 160, process(100, 0, "python"))] + [
+        (t, 161, struct.pack("<IiQQQIIQQQII", 100, 0, 1, 1, 1, 1, ord("D" if t > 3 else "T"), 0, 0, 0, 9, 0) + c("rpc_wait", 32)) for t in range(2, 30)]))
+    put("ring", "bpf", segment(1, [
+        (1, 38, struct.pack("<IIIIQ", 100, 99, 0, 0, 5) + c("python", 16)), (2, 33, signal(9, 555, "bash", 102)), (3, 32, leave(102, 9)),
+        (3, 33, signal(19, 555, "bash", 101)), (4, 33, signal(18, 555, "bash", 101)), (5, 33, signal(9, 0, "", 103)),
+        (5, 34, struct.pack("<IiIIQQQQQiI", 103, 3, 103, 1, 4096, 0, 0, 9999, 1, 0, 0) + c("python", 16) * 2 + b"/job_4711"),
+        (6, 35, struct.pack("<IIiIQ", 101, 101, 1, 2, 40 * 10**9) + c("python", 16) + b"rpc_wait_bit_killable+0x1\nnfs4_x\n"),
+        (7, 36, struct.pack("<IIIiQIIQ", 8, 0, 1, 5, 12 * 10**9, 4096, 1, 3) + c("jbd2", 16)),
+        (8, 37, struct.pack("<BBHHH", 4, 2, 1, 29500, 0) + bytes([10, 0, 0, 9]).ljust(16, b"\0") * 2 + struct.pack("<IiiI", 101, 1, 113, 1) + c("python", 16)),
+        (9, 1, struct.pack("<Q", 12) + c("bpf", 24)), (9, 2, c("nvml", 24) + struct.pack("<II", 1, 0) + b"no GPU"),
+        (10, 3, c("hang", 24) + struct.pack("<iiQ", -1, -1, 1) + b"nothing moves"), (11, 4, struct.pack("<qq", 1, 2))]))
+    put("ring", "gpu", segment(2, [(1, 96, struct.pack("<IIII", 0, 0, 0x1b, 0) + c("GPU-1", 48) + c("double", 64) + c("550", 32) +
+                                    struct.pack("<IIIIQ", 0x10de, 16, 5, 700000, 1 << 36))] +
+                               [(t, 97, sample(0, _13=0x40, _14=t // 9, _10=8)) for t in range(2, 12)] + [
+        (13, 97, sample(0, _1=1, _19=1, _20=1)), (14, 98, struct.pack("<IIQ", 0, 1, 79) + b"Xid 79"), (14, 98, struct.pack("<IIQ", 0, 3, 2) + b"RAS"),
+        (15, 99, c("mlx5_0", 24) + c("ib0", 16) + struct.pack("<IIII12QII", 1, 4, 5, 0, *([0] * 12), 400, 3)[:24 + 120]),
+        (16, 99, c("mlx5_0", 24) + c("ib0", 16) + struct.pack("<IIII", 1, 1, 2, 0))]))
+    put("ring", "host", segment(3, [
+        (1, 128, struct.pack("<10Q8I4Q", *([7] * 10), 1, 2, 4200, 3, 4, 5, 6, 7, 0, 1, 2, 3)),
+        (2, 129, struct.pack("<QQQQII", 1 << 30, 1 << 29, 9, 9, 1, 0) + c("xfs", 16) + b"/logs"),
+        (3, 129, struct.pack("<QQQQII", 1 << 30, 0, 9, 9, 1, 0) + c("xfs", 16) + b"/logs"),
+        (4, 130, c("eth0", 16) + struct.pack("<II6Q", 1, 0, 0, 0, 0, 0, 0, 2)), (5, 130, c("eth0", 16) + struct.pack("<II6Q", 0, 0, 0, 0, 0, 0, 0, 3))]))
+    put("ring", "nccl", segment(5, [(2, 64, struct.pack("<IIiBBBBQQiiiiiiQ", 100 + r, 1, r, 1, 0, 0, 0, 0x1000, 0xabcd, r, 3, 0, 0, 0, r, 0))
+                                    for r in range(3)] +
+                                [(10 + s, 65, call(r, s, 2048 if (r, s) == (1, 4) else 4096)) for s in range(1, 6) for r in range(3) if r != 2 or s < 4]))
+    put("ring", "kernel", segment(0, [(5, 16, b"4,101,5000000,-;NVRM: Xid (PCI:0000:1b:00): 79, pid=100, GPU has fallen off the bus.\n")]))
+    put("ring", "logs", segment(6, [(1, 192, struct.pack("<IiQQII", 5, 3, 1, 2, 0, 0) + b"/logs/rank3.log")] + [
+        (t, 193, struct.pack("<IIQ", 5, 0, 0) + b"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n") for t in (2, 3)]))
+
+
 # ---------------------------------------------------------------- dictionaries
 
 def dictionary(name, words):
@@ -330,6 +397,7 @@ def main():
     logs()
     structured()
     analyses()
+    rings()
     literals = [w for _, sigs in signatures() for s in sigs for w in s["literal"]]
     dictionary("log", literals + PREFIXES[1:] + ["loss: ", "loss=nan", "  exitcode  : -9 (pid: 4711)\n", "  rank      : 5 (local_rank: 5)\n"])
     words = re.findall(r"<[a-z_]+>|</[a-z_]+>", SMI) + re.findall(r'"[A-Za-z]+": "?', EVENT + POD + ELASTIC)

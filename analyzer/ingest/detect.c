@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "analyzer/ingest/flight.h"
+#include "analyzer/ingest/ring.h"
 #include "bundle/cleanup.h"
 
 const char *format_name(enum format f)
@@ -13,7 +14,7 @@ const char *format_name(enum format f)
 		[FMT_EMPTY] = "empty", [FMT_FLIGHT] = "flight_recorder", [FMT_NVIDIA_SMI] = "nvidia_smi",
 		[FMT_K8S_JSON] = "kubernetes", [FMT_K8S_TEXT] = "kubernetes", [FMT_STACKS] = "stacks",
 		[FMT_ELASTIC] = "elastic_error", [FMT_MANIFEST] = "manifest", [FMT_TOPOLOGY] = "nccl_topology",
-		[FMT_BINARY] = "binary", [FMT_LOG] = "log",
+		[FMT_RING] = "ring", [FMT_BINARY] = "binary", [FMT_LOG] = "log",
 	};
 
 	return names[f];
@@ -70,6 +71,8 @@ enum format detect(const uint8_t *head, size_t len)
 
 	if (len == 0)
 		return FMT_EMPTY;
+	if (ring_is_segment(head, len))
+		return FMT_RING;
 	if (flight_sniff_pickle(head, len))
 		return FMT_FLIGHT;
 	while (i < len && isspace(head[i]))

@@ -14,6 +14,7 @@
 #include "analyzer/identity.h"
 #include "analyzer/ingest/detect.h"
 #include "analyzer/ingest/flight_pool.h"
+#include "analyzer/ingest/ring.h"
 #include "analyzer/ingest/structured.h"
 #include "bundle/cleanup.h"
 #include "bundle/digest.h"
@@ -340,6 +341,21 @@ static int read_whole(struct intake *in, uint32_t member, enum format f, struct 
 	return 0;
 }
 
+/* A segment of the recorder's ring: what is text in it is scanned like any other. */
+static int read_ring(struct intake *in, uint32_t member, struct tap *t, struct error *err)
+{
+	struct error why = { 0 };
+	uint8_t *data;
+	size_t n = slurp(in, t, &data);
+	int r = data ? ring_take(in->s, in->set, member, data, n, &why) : 0;
+
+	if (r < 0)
+		return store_damage(in->s, member, &why, true), 0;
+	if (r == 0)
+		return 0;
+	return need_log(in, err) ? -1 : ring_scan(in->s, member, data, n, in->log, err);
+}
+
 static void name_member(struct intake *in, struct member *m, const char *path)
 {
 	const char *host, *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
@@ -407,6 +423,8 @@ static int read_format(struct intake *in, uint32_t member, struct tap *t, const 
 		}
 		m->sources |= 1u << SRC_APP;
 		return read_log(in, member, t, err);
+	case FMT_RING:
+		return read_ring(in, member, t, err);
 	case FMT_NVIDIA_SMI:
 	case FMT_K8S_JSON:
 	case FMT_K8S_TEXT:
@@ -650,6 +668,9 @@ static int read_all(struct intake *in, const struct file_list *files, struct err
 		ret = read_file(in, files->v[i], err);
 	flight_pool_finish(in->pool);
 	flight_pool_close(in->pool);
+	if (ret == 0)
+		ret = ring_settle(in->s, in->set, err);
+	ring_free(in->s);
 	return ret;
 }
 
@@ -679,6 +700,7 @@ int ingest(struct store *s, const struct pattern_set *set, char *const *inputs, 
 	identity_seal(s);
 	if (collectives_join(s, err))
 		return -1;
+	ring_relabel(s);
 	identity_seal(s);
 	observe_damage(s);
 	return 0;

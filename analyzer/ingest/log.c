@@ -30,6 +30,7 @@ struct log {
 	uint64_t newlines;		/* before buf + counted */
 	size_t counted;
 	bool mid_line;			/* buf begins inside a line */
+	bool in_pieces;			/* log_jump(): lines have no numbers */
 	bool timed;			/* the member's first time is set */
 	uint64_t *seen;			/* by signature: window last judged, + 1 */
 	size_t limit;			/* bytes of buf that are whole lines */
@@ -85,7 +86,7 @@ void log_begin(struct log *l, uint32_t member)
 	l->member = member;
 	l->have = l->counted = 0;
 	l->base = l->newlines = 0;
-	l->mid_line = l->timed = false;
+	l->mid_line = l->timed = l->in_pieces = false;
 	l->last_hit = 0;
 	memset(l->seen, 0, (l->sc->n_sigs + BUILT_IN_COUNT) * sizeof(*l->seen));
 }
@@ -121,10 +122,10 @@ static uint64_t count_newlines(const uint8_t *p, size_t n)
 static uint64_t line_number(struct log *l, size_t at)
 {
 	if (at < l->counted)		/* an earlier line of this block: count again */
-		return l->newlines - count_newlines(l->buf + at, l->counted - at) + 1;
+		return l->in_pieces ? 0 : l->newlines - count_newlines(l->buf + at, l->counted - at) + 1;
 	l->newlines += count_newlines(l->buf + l->counted, at - l->counted);
 	l->counted = at;
-	return l->newlines + 1;
+	return l->in_pieces ? 0 : l->newlines + 1;
 }
 
 /* Make line_start..line_end the line around `at`; each byte is searched once per line. */
@@ -516,6 +517,15 @@ int log_advance(struct log *l, size_t n, struct error *err)
 {
 	l->have += n;
 	return l->have == BLOCK ? drain(l, false, err) : 0;
+}
+
+int log_jump(struct log *l, uint64_t offset, struct error *err)
+{
+	if (l->have && drain(l, true, err))
+		return -1;
+	l->base = offset;
+	l->in_pieces = true;
+	return 0;
 }
 
 int log_end(struct log *l, struct error *err)

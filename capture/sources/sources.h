@@ -2,3 +2,5 @@
 #pragma once
 #include "capture/capture.h"
 
+extern const struct source source_amd, source_bpf, source_filesystems, source_host, source_infiniband, source_nccl,
+	source_nvml, source_process;

@@ -1,0 +1,142 @@
+"""What the tests of tdump and tcaptured share: a folder with processes in it, bundles unpacked, a runner."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+CASES = []
+
+
+def case(f):
+    CASES.append(f)
+    return f
+
+
+class Box:
+    """A folder, processes that end with it, and tdump in it."""
+
+    def __init__(self, root, programs):
+        self.root, self.processes = root, []
+        self.tdump_path, self.tcaptured_path = (programs + [None])[:2]
+        self.config("")
+
+    def path(self, *names):
+        return os.path.join(self.root, *names)
+
+    def put(self, name, data, mode=0o644):
+        os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
+        with open(self.path(name), "wb") as f:
+            f.write(data if isinstance(data, bytes) else data.encode())
+        os.chmod(self.path(name), mode)
+        return self.path(name)
+
+    def config(self, text):
+        self.put("tcaptured.conf", "ring_dir = %s\nbundle_dir = %s\nsocket = %s\nras_port = 0\n%s\n" % (
+            self.path("no-ring"), self.path("bundles"), self.path("no-socket"), text))
+
+    def rank(self, rank, code, env=None, args=(), log="rank.log"):
+        with open(self.path(log), "ab") as out:
+            p = subprocess.Popen([sys.executable, "-c", code, *args], stdout=out, stderr=out, cwd=self.root,
+                                 env={"PATH": os.environ["PATH"], "RANK": str(rank), "WORLD_SIZE": "2", **(env or {})})
+        self.processes.append(p)
+        wait_for(lambda: b"ready" in open(self.path(log), "rb").read(), "the rank to start")
+        return p
+
+    def command(self, *args):
+        return [self.tdump_path, "--config", self.path("tcaptured.conf"), *args]
+
+    def tdump(self, *args, rc=0, path=None, timeout=60):
+        env = dict(os.environ, PATH=(path + ":" if path else "") + os.environ["PATH"])
+        p = subprocess.run(self.command(*args), capture_output=True, text=True, timeout=timeout, env=env, cwd=self.root)
+        check(p.returncode == rc, "tdump %s: status %d, wanted %d: %s%s" % (args, p.returncode, rc, p.stdout, p.stderr))
+        return p
+
+    def dump(self, *args, **how):
+        """The members of the bundle that tdump writes, by name."""
+        out = self.tdump(*args, **how).stdout.strip()
+        check(out.endswith(".tar.zst") or "-o" in args, "no path of a bundle: %r" % out)
+        check(not os.path.exists(out + ".partial"), "a .partial is left")
+        return unpack(out if os.path.isabs(out) else self.path(out))
+
+    def close(self):
+        for p in self.processes:
+            p.kill()
+            p.wait()
+
+
+def check(ok, what):
+    if not ok:
+        raise AssertionError(what)
+
+
+def wait_for(condition, what, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if condition():
+                return
+        except (OSError, IndexError):
+            pass
+        time.sleep(0.02)
+    raise AssertionError("waited in vain for " + what)
+
+
+def unpack(path, cut=False):
+    with tempfile.TemporaryDirectory() as to:
+        p = subprocess.run(["tar", "--zstd", "-xf", path, "-C", to], capture_output=True, text=True)
+        check(cut or p.returncode == 0, "tar: " + p.stderr)
+        members = {}
+        for folder, _, names in os.walk(to):
+            for n in names:
+                with open(os.path.join(folder, n), "rb") as f:
+                    members[os.path.relpath(os.path.join(folder, n), to)] = f.read()
+    return members
+
+
+def end_of(members):
+    return json.loads(members["manifest-end.json"])
+
+
+def state_of(members, source):
+    return [(s["state"], s["reason"]) for s in end_of(members)["sources"] if s["name"] == source and s["when"] == "dump"][0]
+
+
+def running(name, argument, box):
+    """Is there such a process in the folder of this case?"""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            line = open("/proc/%s/cmdline" % pid, "rb").read().split(b"\0")
+            if line[:2] == [name.encode(), argument.encode()] and os.readlink("/proc/%s/cwd" % pid) == box.root:
+                return True
+        except OSError:
+            pass
+    return False
+
+
+SLEEP = "import time\nprint('ready', flush=True)\nwhile True: time.sleep(1)\n"
+
+
+def main(n_programs):
+    """argv: programs, then the names of the cases that are wanted."""
+    if os.geteuid() != 0 or not shutil.which("zstd") or not shutil.which("tar"):
+        print("skipped: needs root, tar and zstd")
+        sys.exit(77)
+    programs, wanted, failed = [os.path.abspath(p) for p in sys.argv[1:1 + n_programs]], sys.argv[1 + n_programs:], 0
+    for f in CASES:
+        if wanted and f.__name__ not in wanted:
+            continue
+        with tempfile.TemporaryDirectory(prefix="capture.", ignore_cleanup_errors=True) as root:
+            box = Box(os.path.realpath(root), programs)
+            begin = time.monotonic()
+            try:
+                f(box)
+                print("ok      %s (%.1f s)" % (f.__name__, time.monotonic() - begin), flush=True)
+            except (AssertionError, KeyError, IndexError, OSError, subprocess.TimeoutExpired) as e:
+                failed += 1
+                print("FAILED  %s: %s: %.1500s" % (f.__name__, type(e).__name__, e), flush=True)
+            finally:
+                box.close()
+    sys.exit(1 if failed else 0)
