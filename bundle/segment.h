@@ -10,7 +10,9 @@
  *
  * Writer's order: the commit word of the *next* slot is zeroed, the record is
  * written, its commit word is stored last with release order.  So a reader that
- * meets a zero commit word is at the clean end, whenever the writer died.
+ * meets a zero commit word is at the clean end, whenever the writer died.  A
+ * segment is begun likewise: its magic is zeroed (that is: never begun), the
+ * rest is written, the magic is stored last.
  *
  * Reading hops from record to record by their lengths, never scans a payload,
  * and accepts a record only when its CRC holds and its sequence number rises.
@@ -27,7 +29,7 @@
 #define SEGMENT_MAGIC "TCRSEG\r\n"
 #define SEGMENT_VERSION 1
 #define SEGMENT_HEAD_BYTES 256
-#define RECORD_BYTES_MAX (256u << 10)	/* payload */
+#define RECORD_BYTES_MAX (240u << 10)	/* payload; fits the smallest segment */
 
 /* X(id, "name", default share of the ring in percent): a noisy stream cannot push out a rare one. */
 #define STREAMS(X) \
@@ -66,7 +68,7 @@ struct segment_head {
 	struct clock_triple clock;	/* when the segment was begun */
 	uint64_t first_seq;		/* of its first record */
 	uint64_t lost;			/* records of the stream lost before it, since the ring was made */
-	uint64_t nonce;			/* random; 0: never begun */
+	uint64_t nonce;			/* random */
 	char host[64];			/* NUL-padded */
 	uint8_t reserved[96];
 	uint32_t reserved32;
@@ -116,7 +118,7 @@ struct segment_reader {
 	uint64_t damaged;		/* records skipped because their CRC or order was wrong */
 	uint64_t gaps;			/* sequence numbers missing inside the segment */
 	uint64_t damaged_at;		/* offset of the first damaged record */
-	bool cut;			/* the bytes end before the segment does */
+	bool cut;			/* the bytes end before the segment does; so they do in a bundle, behind the last record */
 };
 
 /*

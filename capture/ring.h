@@ -14,10 +14,11 @@
 
 struct ring;
 
+#define RING_BYTES_MIN (16u << 20)
+
 struct ring_options {
 	const char *dir;		/* made when missing, 0750; its files are 0640 */
-	uint64_t budget_bytes;		/* all streams together; at least 8 MiB */
-	uint32_t segment_bytes;		/* 0: by the stream's share, 256 KiB to 2 MiB, at least 4 a stream */
+	uint64_t budget_bytes;		/* all streams together; at least RING_BYTES_MIN */
 	const char *host;		/* NULL: gethostname() */
 };
 
@@ -40,10 +41,22 @@ bool ring_put(struct ring *r, enum stream_id s, uint16_t kind, int64_t monotonic
 /* `n` records of `source` were lost before they came here: counted, and written as REC_LOSS with the next append. */
 void ring_lost(struct ring *r, enum stream_id s, const char *source, uint64_t n);
 
-/* Write back what is dirty of the rare streams (all but logs and nccl): call once a second. */
+/*
+ * Once a second: begins to write back what is dirty of the rare streams (all but
+ * logs and nccl), and, when the directory or its files went away, makes them again
+ * from what is still mapped.
+ */
 void ring_sync(struct ring *r);
-/* The ring's files went away, or the disk failed under them (SIGBUS): anonymous memory takes over, and the source says so. */
-bool ring_is_detached(const struct ring *r);
+/*
+ * Part of the ring is no longer in its files (they went away and could not be made
+ * again, or the disk failed under them): recording goes on in memory that dies with
+ * the daemon.  The source's state says so; NULL: all is well.
+ */
+const char *ring_trouble(const struct ring *r);
+/* Of its files, as made: what the start-up line and the manifest state. */
+uint64_t ring_bytes(const struct ring *r);
+/* Is `dir` on a file system that does not survive a reboot (tmpfs)? */
+bool ring_is_volatile(const char *dir);
 
 struct ring_stats {
 	uint64_t appended, lost, bytes;		/* since ring_open() */
@@ -55,14 +68,15 @@ struct ring_stats ring_stats(const struct ring *r, enum stream_id s);
 /* ---- copying it out, by the daemon's dump process or of a dead daemon's directory ---- */
 
 /*
- * Every begun segment of `dir`, oldest first within a stream.  `data` is a
- * private copy of the segment's bytes, cut behind its last whole record, and valid
- * during the call.  `name` is "<stream>-NN.tcr".  0, or the first non-zero value
+ * Every begun segment of `dir`, by stream, oldest first.  `seg` stands before the
+ * first record; `data` is a private copy of the segment's bytes, cut behind its last
+ * whole record, and valid during the call.  A segment whose header is damaged is
+ * visited with a `seg` of no records and its damage counted.  `name` is "<stream>-NN.tcr".  0, or the first non-zero value
  * that the callback returns; -1 and an error when the directory cannot be read.
  */
 typedef int ring_visit(void *ctx, const char *name, const struct segment_reader *seg, const uint8_t *data, size_t len);
 int ring_read(const char *dir, ring_visit *visit, void *ctx, struct error *err);
-/* Is a live daemon holding it?  Its pid, or 0. */
+/* Is a live daemon holding it?  Its pid, or 0.  Not for the holder itself: it would let go. */
 int ring_holder(const char *dir);
 
 static inline void ring_closep(struct ring **r) { ring_close(*r); }
