@@ -6,5 +6,9 @@
 /* Order of start: who the job is comes before what watches it. */
 const struct source *const sources[] = {
 	&source_process,
+	&source_kmsg,
+	&source_logs,
+	&source_flight,
+	&source_journal,
 	NULL,
 };

@@ -3,3 +3,7 @@
 #include "capture/capture.h"
 
 extern const struct source source_process;
+extern const struct source source_kmsg;
+extern const struct source source_logs;
+extern const struct source source_flight;
+extern const struct source source_journal;
