@@ -9,7 +9,7 @@
 #include "bundle/cleanup.h"
 
 #define THREADS 2
-#define SLOTS 6
+#define SLOTS 4
 #define FRAME_BYTES_MAX ((size_t)2 << 20)	/* decoded; a larger frame is the caller's */
 #define FIRST_GUESS ((size_t)256 << 10)
 #define WORTH_BYTES ((uint64_t)256 << 10)	/* of compressed data */

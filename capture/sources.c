@@ -13,5 +13,9 @@ const struct source *const sources[] = {
 	&source_infiniband,
 	&source_host,
 	&source_filesystems,
+	&source_kmsg,
+	&source_logs,
+	&source_flight,
+	&source_journal,
 	NULL,
 };

@@ -112,6 +112,19 @@ def nvidia_smi_is_taken_verbatim(box):
 
 
 @case
+def the_epilog_dumps_failed_jobs_only(box):
+    box.put("bin/tdump", "#!/bin/sh\necho \"$@\" >> %s\nexit 1\n" % box.path("calls"), 0o755)
+    script = open(os.path.join(os.path.dirname(__file__), "../capture/install/slurm-epilog.sh")).read()
+    box.put("epilog", script.replace("PATH=", "PATH=%s:" % box.path("bin"), 1), 0o755)
+    for state, exit_code, dumped in (("COMPLETING", "0:0", 0), ("FAILED", "1:0", 1), ("COMPLETING", "0:9", 1), ("NODE_FAIL", "0:0", 1)):
+        box.put("bin/scontrol", "#!/bin/sh\necho 'JobId=9 JobState=%s Reason=None ExitCode=%s'\n" % (state, exit_code), 0o755)
+        box.put("calls", "")
+        p = subprocess.run([box.path("epilog")], env={"SLURM_JOB_ID": "9", "PATH": os.environ["PATH"]})
+        calls = open(box.path("calls")).read()
+        check(p.returncode == 0 and ("--job 9" in calls) == bool(dumped), (state, exit_code, p.returncode, calls))
+
+
+@case
 def a_stopped_rank_stops_nobody(box):
     p = box.rank(0, SLEEP)
     p.send_signal(signal.SIGSTOP)
