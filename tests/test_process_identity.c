@@ -153,11 +153,11 @@ static void test_stat(void **state)
 	assert_int_equal(st.env_start, 1407);
 	assert_int_equal(st.exit_code, 9);
 	assert_false(st.is_kernel_thread);
-	for (size_t len = 0; len < 100; len++) {
+	for (const char *end = text; end <= strstr(text, " 50 "); end++) {	/* up to the last field that is needed */
 		char cut[128] = "";
 
-		memcpy(cut, text, len);
-		assert_false(proc_stat_parse(cut, &st) && len < 90);
+		memcpy(cut, text, (size_t)(end - text));
+		assert_false(proc_stat_parse(cut, &st));
 	}
 }
 
