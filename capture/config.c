@@ -429,6 +429,8 @@ void config_free(struct config *c)
 	}
 }
 
+const char *config_key(size_t i) { return i < ARRAY_SIZE(keys) ? keys[i].name : NULL; }
+
 bool config_source_is_off(const struct config *c, const char *source)
 {
 	for (size_t i = 0; i < c->sources_off.n; i++)

@@ -4,7 +4,7 @@
  * No file, or an empty one, is a sensible configuration.  A key that may repeat
  * adds to its list.  Errors name file, line, key, the value as written and what
  * would have been right; a bad file is refused whole, and on SIGHUP the old
- * configuration stays.  capture/install/tcaptured.conf documents every key.
+ * configuration stays.  capture/install/tcaptured.conf documents every key and is what one starts from.
  */
 #pragma once
 #include <stdbool.h>
@@ -13,6 +13,7 @@
 
 #include "bundle/error.h"
 
+#define CONFIG_FILE "/etc/tachograph/tcaptured.conf"
 #define CONFIG_LIST_MAX 64
 
 struct config_list {
@@ -54,5 +55,8 @@ int config_read(const char *path, struct config *ret, struct error *err);
 /* The same from memory; `name` is what errors call it. */
 int config_parse(const char *name, const char *text, size_t len, struct config *ret, struct error *err);
 void config_free(struct config *c);
+
+/* Name of the i-th key; NULL: there are not so many. */
+const char *config_key(size_t i);
 
 bool config_source_is_off(const struct config *c, const char *source);

@@ -23,10 +23,6 @@
 #include "capture/notify.h"
 #include "capture/privileges.h"
 
-#ifndef TACHOGRAPH_CONFIG
-#define TACHOGRAPH_CONFIG "/etc/tachograph/tcaptured.conf"
-#endif
-
 #define CLOCK_STEP_NS (50 * NS_PER_MS)	/* a second of slewing moves less */
 #define RESTATE_S 60			/* clock and sources are recorded again so often */
 #define WATCHDOG_S 10
@@ -59,7 +55,7 @@ static void usage(FILE *f)
 	fputs("usage: tcaptured [--config FILE] [--ring DIR] [--foreground]\n"
 	      "       tcaptured --check-config [--config FILE]\n"
 	      "Records what a training host does into a ring that survives a crash; tdump makes a bundle of it.\n\n"
-	      "  --config FILE   instead of " TACHOGRAPH_CONFIG "\n"
+	      "  --config FILE   instead of " CONFIG_FILE "\n"
 	      "  --ring DIR      instead of ring_dir of the configuration\n"
 	      "  --foreground    stay attached: for a service manager, and to look on\n"
 	      "  --check-config  say whether the configuration is right, and end\n"
@@ -107,7 +103,7 @@ static int parse_options(int argc, char **argv, struct options *ret)
 
 static int read_config(const struct options *opt, struct config *ret, struct error *err)
 {
-	const char *path = opt->config ? opt->config : access(TACHOGRAPH_CONFIG, F_OK) == 0 ? TACHOGRAPH_CONFIG : NULL;
+	const char *path = opt->config ? opt->config : access(CONFIG_FILE, F_OK) == 0 ? CONFIG_FILE : NULL;
 
 	if (config_read(path, ret, err))
 		return -1;

@@ -22,9 +22,6 @@
 #include "capture/dump_ring.h"
 #include "capture/tdump_status.h"
 
-#ifndef TACHOGRAPH_CONFIG
-#define TACHOGRAPH_CONFIG "/etc/tachograph/tcaptured.conf"
-#endif
 #define WAIT_S 180
 
 enum exit_status {
@@ -279,8 +276,8 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	signal(SIGPIPE, SIG_IGN);
-	if (!o.config && access(TACHOGRAPH_CONFIG, R_OK) == 0)
-		o.config = TACHOGRAPH_CONFIG;
+	if (!o.config && access(CONFIG_FILE, R_OK) == 0)
+		o.config = CONFIG_FILE;
 	if (config_read(o.config, &config, &err))
 		return report(&err, EXIT_USAGE);
 	r = run(&o, &config);

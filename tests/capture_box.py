@@ -1,4 +1,5 @@
 """What the tests of tdump and tcaptured share: a folder with processes in it, bundles unpacked, a runner."""
+import glob
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import tempfile
 import time
 
 CASES = []
+RANK = "BOX_%d_RANK" % os.getpid()	# makes a process a rank here, and nowhere else on this machine
 
 
 def case(f):
@@ -34,16 +36,32 @@ class Box:
         return self.path(name)
 
     def config(self, text):
-        self.put("tcaptured.conf", "ring_dir = %s\nbundle_dir = %s\nsocket = %s\nras_port = 0\n%s\n" % (
-            self.path("no-ring"), self.path("bundles"), self.path("no-socket"), text))
+        self.put("tcaptured.conf", "ring_dir = %s\nbundle_dir = %s\nsocket = %s\nras_port = 0\ntrack_env = %s\n%s\n" % (
+            self.path("no-ring"), self.path("bundles"), self.path("no-socket"), RANK, text))
 
     def rank(self, rank, code, env=None, args=(), log="rank.log"):
         with open(self.path(log), "ab") as out:
             p = subprocess.Popen([sys.executable, "-c", code, *args], stdout=out, stderr=out, cwd=self.root,
-                                 env={"PATH": os.environ["PATH"], "RANK": str(rank), "WORLD_SIZE": "2", **(env or {})})
+                                 env={"PATH": os.environ["PATH"], RANK: str(rank), "RANK": str(rank), "WORLD_SIZE": "2", **(env or {})})
         self.processes.append(p)
         wait_for(lambda: b"ready" in open(self.path(log), "rb").read(), "the rank to start")
         return p
+
+    def daemon(self, text=""):
+        """tcaptured, when it answers.  What the kernel tells of other programs on this machine starts no dump."""
+        self.put("tcaptured.conf", "ring_dir = %s\nbundle_dir = %s\nsocket = %s\nring_bytes = 16M\nras_port = 0\nlogs = /nowhere\n"
+                 "track_env = %s\ntrigger_kernel = no\ntrigger_oom = no\n%s\n" % (self.path("ring"), self.path("bundles"), self.path("sock"), RANK, text))
+        p = subprocess.Popen([self.tcaptured_path, "--config", self.path("tcaptured.conf"), "--foreground"], cwd=self.root,
+                             stderr=open(self.path("log"), "ab"))
+        self.processes.append(p)
+        wait_for(lambda: subprocess.run(self.command("--status"), capture_output=True).returncode == 0, "the daemon")
+        return p
+
+    def log(self):
+        return open(self.path("log")).read()
+
+    def bundles(self, end=".tar.zst"):
+        return sorted(glob.glob(self.path("bundles", "tdump-*" + end)))
 
     def command(self, *args):
         return [self.tdump_path, "--config", self.path("tcaptured.conf"), *args]

@@ -5,7 +5,6 @@
 
 Exit status 77: not root, or a tool is missing.
 """
-import glob
 import json
 import os
 import signal
@@ -18,24 +17,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from capture_box import case, check, end_of, main, unpack, wait_for
 
 
-def start(box, text="post_s = 0"):
-    box.put("tcaptured.conf", "ring_dir = %s\nbundle_dir = %s\nsocket = %s\nras_port = 0\nring_bytes = 16M\nlogs = /nowhere\n%s\n" % (
-        box.path("ring"), box.path("bundles"), box.path("sock"), text))
-    p = subprocess.Popen([box.tcaptured_path, "--config", box.path("tcaptured.conf"), "--foreground"], cwd=box.root,
-                         stderr=open(box.path("log"), "ab"))
-    box.processes.append(p)
-    wait_for(lambda: subprocess.run(box.command("--status"), capture_output=True).returncode == 0, "the daemon")
-    return p
-
-
 def begin(box, *args):
     p = subprocess.Popen(box.command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=box.root)
     box.processes.append(p)
     return p
-
-
-def bundles(box, end=".tar.zst"):
-    return sorted(glob.glob(box.path("bundles", "tdump-*" + end)))
 
 
 def dumper(box):
@@ -73,7 +58,7 @@ def talk(box, data, seconds=5):
 
 @case
 def a_bundle_on_demand(box):
-    start(box)
+    box.daemon("post_s = 0")
     m = box.dump("--reason", "step time doubled", "--job", "j-17")
     first, end = json.loads(m["manifest.json"]), end_of(m)
     check(first["from"] == "daemon" and first["ring"]["bytes"] >= 8 << 20, first)
@@ -87,22 +72,22 @@ def a_bundle_on_demand(box):
 
 @case
 def the_ring_is_on_the_disk_within_two_seconds(box):
-    start(box, "post_s = 4")
+    box.daemon("post_s = 4")
     asked = time.monotonic()
     p = begin(box)
-    wait_for(lambda: {"manifest.json", "ring/host-00.tcr"} <= set(unpack(bundles(box, ".partial")[0], cut=True)), "the early part", 2)
+    wait_for(lambda: {"manifest.json", "ring/host-00.tcr"} <= set(unpack(box.bundles(".partial")[0], cut=True)), "the early part", 2)
     check(time.monotonic() - asked < 2, "too late")
     check(p.poll() is None, "the post window was not waited for")
     m = unpack(p.communicate(timeout=30)[0].strip())
-    check(p.returncode == 0 and not bundles(box, ".partial"), "the whole bundle")
+    check(p.returncode == 0 and not box.bundles(".partial"), "the whole bundle")
     check(any(n.startswith("ring-after/") for n in m) or "manifest-end.json" in m, sorted(m))
 
 
 @case
 def a_second_trigger_joins_the_first(box):
-    start(box, "post_s = 2")
+    box.daemon("post_s = 2")
     a = begin(box, "--reason", "first")
-    wait_for(lambda: bundles(box, ".partial"), "the first")
+    wait_for(lambda: box.bundles(".partial"), "the first")
     b = begin(box, "--reason", "second")
     path = a.communicate(timeout=30)[0].strip()
     check(b.communicate(timeout=30)[0].strip() == path, "two bundles")
@@ -111,9 +96,9 @@ def a_second_trigger_joins_the_first(box):
 
 @case
 def the_output_is_copied(box):
-    start(box)
+    box.daemon("post_s = 0")
     m = box.dump("-o", box.path("mine.tar.zst"))
-    check("manifest-end.json" in m and len(bundles(box)) == 1, bundles(box))
+    check("manifest-end.json" in m and len(box.bundles()) == 1, box.bundles())
     os.mkdir(box.path("to"))
     box.dump("-o", box.path("to"))
     check(len(os.listdir(box.path("to"))) == 1, os.listdir(box.path("to")))
@@ -121,25 +106,25 @@ def the_output_is_copied(box):
 
 @case
 def waiting_has_an_end(box):
-    start(box, "post_s = 3")
+    box.daemon("post_s = 3")
     p = box.tdump("--wait", "1", rc=3)
     check("within 1 s" in p.stderr, p.stderr)
-    wait_for(lambda: bundles(box) and not bundles(box, ".partial"), "the bundle all the same")
+    wait_for(lambda: box.bundles() and not box.bundles(".partial"), "the bundle all the same")
 
 
 @case
 def old_bundles_go(box):
-    start(box, "post_s = 0\nbundle_keep = 2")
+    box.daemon("post_s = 0\nbundle_keep = 2")
     made = []
     for _ in range(4):
         made.append(box.tdump().stdout.strip())
         time.sleep(0.05)
-    wait_for(lambda: bundles(box) == sorted(made[-2:]), "the oldest to go: %s" % bundles(box))
+    wait_for(lambda: box.bundles() == sorted(made[-2:]), "the oldest to go: %s" % box.bundles())
 
 
 @case
 def others_are_refused_in_plain_words(box):
-    start(box)
+    box.daemon("post_s = 0")
     os.chmod(box.root, 0o755)
     as_nobody = lambda: subprocess.run(box.command(), capture_output=True, text=True, user=65534, group=65534, extra_groups=[], cwd="/")
     p = as_nobody()
@@ -147,12 +132,12 @@ def others_are_refused_in_plain_words(box):
     os.chmod(box.path("sock"), 0o666)
     p = as_nobody()
     check(p.returncode == 5 and "may ask" in p.stderr, (p.returncode, p.stderr))
-    check(not bundles(box), "a bundle for nobody")
+    check(not box.bundles(), "a bundle for nobody")
 
 
 @case
 def the_group_may_ask(box):
-    start(box, "post_s = 0\ngroup = games")
+    box.daemon("post_s = 0\ngroup = games")
     os.chmod(box.root, 0o755)
     p = subprocess.run(box.command("--status"), capture_output=True, text=True, user=65534, group=65534, extra_groups=[60], cwd="/")
     check(p.returncode == 0 and "tcaptured" in p.stdout, (p.returncode, p.stderr))
@@ -160,7 +145,7 @@ def the_group_may_ask(box):
 
 @case
 def clients_that_misbehave(box):
-    start(box)
+    box.daemon("post_s = 0")
     check(b"no such request" in talk(box, b"{\"request\": \"reboot\"}\n"), "an unknown request")
     check(b"no such request" in talk(box, b"nonsense\n"), "no JSON")
     check(b"no such request" in talk(box, b"\0\0\0\n"), "NULs")
@@ -176,15 +161,15 @@ def clients_that_misbehave(box):
     a.connect(box.path("sock"))
     a.sendall(b"{\"request\": \"dump\"}\n")
     a.close()		# gone before the answer
-    wait_for(lambda: bundles(box) and not bundles(box, ".partial"), "its bundle")
+    wait_for(lambda: box.bundles() and not box.bundles(".partial"), "its bundle")
     box.tdump("--status")
 
 
 @case
 def a_killed_dump_is_kept_as_cut(box):
-    daemon = start(box, "post_s = 5")
+    daemon = box.daemon("post_s = 5")
     p = begin(box)
-    wait_for(lambda: {"ring/host-00.tcr"} <= set(unpack(bundles(box, ".partial")[0], cut=True)), "the early part")
+    wait_for(lambda: {"ring/host-00.tcr"} <= set(unpack(box.bundles(".partial")[0], cut=True)), "the early part")
     os.kill(dumper(box), signal.SIGKILL)
     out, err = p.communicate(timeout=20)
     check(p.returncode == 1 and "died" in err, (p.returncode, err))
@@ -192,22 +177,22 @@ def a_killed_dump_is_kept_as_cut(box):
     daemon.terminate()
     daemon.wait(20)
     box.processes.clear()
-    start(box, "post_s = 0")
-    wait_for(lambda: bundles(box, "-cut.tar.zst"), "the cut bundle to be kept")
-    m = unpack(bundles(box, "-cut.tar.zst")[0], cut=True)
+    box.daemon("post_s = 0")
+    wait_for(lambda: box.bundles("-cut.tar.zst"), "the cut bundle to be kept")
+    m = unpack(box.bundles("-cut.tar.zst")[0], cut=True)
     check("manifest.json" in m and "manifest-end.json" not in m, sorted(m))
-    wait_for(lambda: "interrupted" in open(box.path("log")).read(), "the log to say so")
+    wait_for(lambda: "interrupted" in box.log(), "the log to say so")
 
 
 @case
 def a_dump_outlives_the_daemon(box):
-    daemon = start(box, "post_s = 2")
+    daemon = box.daemon("post_s = 2")
     begin(box)
-    wait_for(lambda: bundles(box, ".partial"), "the dump")
+    wait_for(lambda: box.bundles(".partial"), "the dump")
     daemon.kill()
     daemon.wait()
-    wait_for(lambda: bundles(box) and not bundles(box, ".partial"), "the bundle")
-    check("manifest-end.json" in unpack(bundles(box)[0]), "a whole bundle")
+    wait_for(lambda: box.bundles() and not box.bundles(".partial"), "the bundle")
+    check("manifest-end.json" in unpack(box.bundles()[0]), "a whole bundle")
     p = box.tdump("-o", box.path("dead.tar.zst"))
     check("dead" in p.stderr and json.loads(unpack(box.path("dead.tar.zst"))["manifest.json"])["from"] == "dead ring", p.stderr)
 

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "capture/capture.h"
-#include "double_ring.h"
+#include "tests/doubles/ring.h"
 
 /* The source that the workers of these tests belong to: the first of the table. */
 #define SOURCE (sources[0]->name)

@@ -154,6 +154,67 @@ static void test_files(void **state)
 	assert_string_equal(text, "cannot open /nonexistent/x: No such file or directory");
 }
 
+static char *read_shipped(void)
+{
+	FILE *f = fopen("capture/install/tcaptured.conf", "r");
+	char *text = calloc(1, 65536);
+
+	assert_non_null(f);
+	assert_non_null(text);
+	assert_true(fread(text, 1, 65535, f) > 1000);
+	fclose(f);
+	return text;
+}
+
+/* Every key is shown, with a value that it takes; of one that is no list, the default. */
+static void test_the_shipped_file_is_true(void **state)
+{
+	_cleanup_free_ char *text = read_shipped();
+	struct error err = { 0 };
+	struct config preset, shown;
+	const char *key;
+
+	(void)state;
+	for (size_t i = 0; (key = config_key(i)); i++) {
+		char line[64], *at;
+
+		snprintf(line, sizeof(line), "\n#%s =", key);
+		at = strstr(text, line);
+		if (!at)
+			fail_msg("tcaptured.conf does not show %s", key);
+	}
+	for (char *at = text; (at = strstr(at, "\n#")); at += 2)
+		if (at[2] != ' ' && at[2] != '\n')
+			at[1] = ' ';
+	if (config_parse("shipped", text, strlen(text), &shown, &err))
+		fail_msg("%s: %s", err.where, err.what);
+	assert_int_equal(config_read(NULL, &preset, &err), 0);
+#define SAME(field) assert_int_equal(shown.field, preset.field)
+	assert_string_equal(shown.ring_dir, preset.ring_dir);
+	assert_string_equal(shown.bundle_dir, preset.bundle_dir);
+	assert_string_equal(shown.socket, preset.socket);
+	assert_null(shown.group);
+	SAME(ring_bytes);
+	SAME(bundle_quota_bytes);
+	SAME(bundle_keep);
+	SAME(track_env.n);
+	SAME(sample_ms);
+	SAME(ras_port);
+	SAME(trigger_exit);
+	SAME(trigger_oom);
+	SAME(trigger_kernel);
+	SAME(trigger_flight);
+	SAME(trigger_sigterm);
+	SAME(trigger_hang_s);
+	SAME(trigger_memory_pct);
+	SAME(post_s);
+	SAME(dedup_s);
+	SAME(bundles_per_hour);
+#undef SAME
+	config_free(&shown);
+	config_free(&preset);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +225,7 @@ int main(void)
 		cmocka_unit_test(test_a_list_ends_somewhere),
 		cmocka_unit_test(test_binary_is_refused),
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_the_shipped_file_is_true),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

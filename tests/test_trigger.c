@@ -4,8 +4,8 @@
 
 #include "capture/capture.h"
 #include "capture/trigger.h"
-#include "double_dumps.h"
-#include "double_ring.h"
+#include "tests/doubles/dumps.h"
+#include "tests/doubles/ring.h"
 
 static struct capture new_capture(const char *config)
 {

@@ -1,4 +1,4 @@
-#include "double_dumps.h"
+#include "tests/doubles/dumps.h"
 
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-#include "double_ring.h"
+#include "tests/doubles/ring.h"
 
 #include <fcntl.h>
 #include <stdio.h>
