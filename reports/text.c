@@ -368,6 +368,17 @@ static void put_candidates(struct text *t)
 	}
 }
 
+static void put_observation(struct text *t, const struct observation *o)
+{
+	words_stamp(&t->w, o->time);
+	words_add(&t->w, ", ");
+	words_scope(&t->w, t->s, &o->scope);
+	words_add(&t->w, ": ");
+	words_observation(&t->w, t->s, o);
+	put_wrapped(t, 2, 4);
+	put_quotes(t, 4, o->evidence, o->n_evidence < 1 ? 0 : 1);
+}
+
 /* Without a proven cause: the failures themselves. */
 static void put_failures(struct text *t)
 {
@@ -377,22 +388,33 @@ static void put_failures(struct text *t)
 	if (t->a->status != VERDICT_UNATTRIBUTED)
 		return;
 	section(t, "WHAT FAILED");
-	for (size_t i = 0; i < t->s->n_obs; i++) {
-		const struct observation *o = &t->s->obs[i];
-
-		if (!observation_is_failure(o, any_stop) || n++ >= LINES_SHOWN)
-			continue;
-		words_stamp(&t->w, o->time);
-		words_add(&t->w, ", ");
-		words_scope(&t->w, t->s, &o->scope);
-		words_add(&t->w, ": ");
-		words_observation(&t->w, t->s, o);
-		put_wrapped(t, 2, 4);
-		put_quotes(t, 4, o->evidence, o->n_evidence < 1 ? 0 : 1);
-	}
+	for (size_t i = 0; i < t->s->n_obs; i++)
+		if (observation_is_failure(&t->s->obs[i], any_stop) && n++ < LINES_SHOWN)
+			put_observation(t, &t->s->obs[i]);
 	if (n == 0)
 		fprintf(t->out, "  no observation names a failure\n");
 	and_more(t, 2, n, LINES_SHOWN, "failures");
+}
+
+/* Errors that no finding claims, and that are not among the failures above: a person may know what they mean. */
+static void put_unclaimed(struct text *t)
+{
+	bool any_stop = report_any_stop(t->s);
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->a->n_timeline; i++) {
+		const struct timeline_row *row = &t->a->timeline[i];
+		const struct observation *o = &t->s->obs[row->observation];
+
+		if (row->finding >= 0 || o->kind->severity < SEV_ERROR ||
+		    (t->a->status == VERDICT_UNATTRIBUTED && observation_is_failure(o, any_stop)))
+			continue;
+		if (n == 0)
+			section(t, "ALSO SEEN, PART OF NO FINDING");
+		if (n++ < LINES_SHOWN)
+			put_observation(t, o);
+	}
+	and_more(t, 2, n, LINES_SHOWN, "observations");
 }
 
 /* ---- collectives ---- */
@@ -563,6 +585,7 @@ int report_text(const struct analysis *a, FILE *out, int width, struct error *er
 	put_collectives(&t);
 	put_aside(&t, links, n, true, "PRECURSORS (repair; broke nothing here)");
 	put_aside(&t, links, n, false, "OTHER FINDINGS");
+	put_unclaimed(&t);
 	put_coverage(&t);
 	full = t.w.full || t.safe.full;
 	words_deinit(&t.w);
