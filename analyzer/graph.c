@@ -300,7 +300,7 @@ static void set_confidence(struct engine *e, size_t self)
 	}
 	if (level > d->f.pattern->cap) {
 		level = d->f.pattern->cap;
-		because(d, "this kind of evidence never proves more than that");
+		because(d, "never called surer than that: such evidence shows that it happened, not why");
 	}
 	d->f.confidence = (enum confidence)level;
 }

@@ -133,7 +133,7 @@ static void put_action(struct page *p)
 		const struct pattern *t = p->a->findings[p->a->primary.v[i]].pattern;
 
 		for (size_t k = 0; k < t->n_advice; k++)
-			page_leaf(p, "li", NULL, "%s", t->advice[k]);
+			page_advice(p, "li", t->advice[k]);
 	}
 	page_close(p);
 	fact_end(p);

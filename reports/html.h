@@ -56,6 +56,8 @@ void page_words_attr(struct page *p, const char *name);
 void page_leaf(struct page *p, const char *name, const char *class, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 void page_words_leaf(struct page *p, const char *name, const char *class);
+/* An element with a pattern's advice; what it puts between `backticks` is a command, set as code. */
+void page_advice(struct page *p, const char *name, const char *advice);
 void page_line(struct page *p);				/* a line break in the source */
 void page_style(struct page *p);			/* the style sheet */
 

@@ -121,6 +121,25 @@ void page_leaf(struct page *p, const char *name, const char *class, const char *
 	page_close(p);
 }
 
+void page_advice(struct page *p, const char *name, const char *advice)
+{
+	bool command = false;
+
+	page_open(p, name, NULL);
+	for (const char *at = advice; ; command = !command) {
+		size_t len = strcspn(at, "`");
+
+		if (len && command)
+			page_leaf(p, "code", NULL, "%.*s", (int)len, at);
+		else if (len)
+			page_say(p, "%.*s", (int)len, at);
+		if (!at[len])
+			break;
+		at += len + 1;
+	}
+	page_close(p);
+}
+
 /* ---- parts ---- */
 
 void page_section(struct page *p, const char *id, const char *title)

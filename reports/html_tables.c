@@ -256,7 +256,7 @@ static void put_finding(struct page *p, uint32_t index)
 	}
 	page_more(p, "p", f->evidence.n, cited, "quotes, in the JSON report");
 	for (size_t i = 0; i < f->pattern->n_advice; i++)
-		page_leaf(p, "p", NULL, "%s", f->pattern->advice[i]);
+		page_advice(p, "p", f->pattern->advice[i]);
 	put_references(p, f->pattern);
 	page_close(p);
 	page_close(p);
