@@ -23,14 +23,14 @@ void log_close(struct log *l);
 /* Begin the text of a member. */
 void log_begin(struct log *l, uint32_t member);
 uint8_t *log_room(struct log *l, size_t *room_ret);
-int log_advance(struct log *l, size_t n, struct error *err);
+void log_advance(struct log *l, size_t n);
 /*
  * What comes next stands at `offset` of the member and begins a line; what came
  * before is whole.  For text in pieces: its lines have no numbers.
  */
-int log_jump(struct log *l, uint64_t offset, struct error *err);
+void log_jump(struct log *l, uint64_t offset);
 /* The text ends; notes what its lines as a whole say (first and last time, the course of the loss). */
-int log_end(struct log *l, struct error *err);
+void log_end(struct log *l);
 
 struct log_counts {
 	uint64_t lines, hits, hit_lines;	/* hits: (line, signature) pairs */
