@@ -270,22 +270,28 @@ struct scan {
 	size_t n;
 	literals_found *found;
 	void *ctx;
+	size_t tried;			/* comparisons with a literal */
 };
 
 /* Does the literal lie there, so that its byte `offset` is at `at`? */
-static void prove(const struct scan *s, const struct entry *e, size_t at)
+static void prove(struct scan *s, const struct entry *e, size_t at)
 {
 	const struct literal *lit = &s->l->list[e->literal];
 	size_t start = at - e->offset;
 
+	s->tried++;
 	if (at < e->offset || lit->len > s->n - start)
+		return;
+	/* most that fail, fail here: a call costs more */
+	if (folded(s->text[start]) != folded((uint8_t)lit->text[0]) ||
+	    folded(s->text[start + lit->len - 1]) != folded((uint8_t)lit->text[lit->len - 1]))
 		return;
 	if (lit->nocase ? strncasecmp((const char *)s->text + start, lit->text, lit->len) == 0 :
 			  memcmp(s->text + start, lit->text, lit->len) == 0)
 		s->found(e->literal, start, s->ctx);
 }
 
-static void try_group(const struct scan *s, size_t at)
+static void try_group(struct scan *s, size_t at)
 {
 	uint32_t group = group_at(s->text + at), slot = slot_of(group);
 
@@ -303,7 +309,7 @@ static unsigned buckets_at(const struct literals *l, const uint8_t *p)
 	return m;
 }
 
-static void try_shorts(const struct scan *s, size_t at)
+static void try_shorts(struct scan *s, size_t at)
 {
 	unsigned m = buckets_at(s->l, s->text + at);
 
@@ -316,7 +322,7 @@ static void try_shorts(const struct scan *s, size_t at)
 }
 
 /* Byte by byte, from a multiple of GROUP on. */
-static void scan_rest(const struct scan *s, size_t from)
+static void scan_rest(struct scan *s, size_t from)
 {
 	const struct literals *l = s->l;
 
@@ -355,7 +361,7 @@ __attribute__((target("avx2,bmi2"))) static inline __m256i nibbles_of(const uint
 				_mm256_shuffle_epi8(hi, _mm256_and_si256(_mm256_srli_epi16(v, 4), nibble)));
 }
 
-__attribute__((target("avx2,bmi2"))) static size_t scan_vectors(const struct scan *s)
+__attribute__((target("avx2,bmi2"))) static size_t scan_vectors(struct scan *s)
 {
 	const __m256i fold = _mm256_set1_epi8(0x20);
 	const struct literals *l = s->l;
@@ -386,16 +392,17 @@ __attribute__((target("avx2,bmi2"))) static size_t scan_vectors(const struct sca
 }
 #endif
 
-void literals_scan_plain(const struct literals *l, const uint8_t *text, size_t n, literals_found *found, void *ctx)
+size_t literals_scan_plain(const struct literals *l, const uint8_t *text, size_t n, literals_found *found, void *ctx)
 {
-	const struct scan s = { l, text, n, found, ctx };
+	struct scan s = { l, text, n, found, ctx, 0 };
 
 	scan_rest(&s, 0);
+	return s.tried;
 }
 
-void literals_scan(const struct literals *l, const uint8_t *text, size_t n, literals_found *found, void *ctx)
+size_t literals_scan(const struct literals *l, const uint8_t *text, size_t n, literals_found *found, void *ctx)
 {
-	const struct scan s = { l, text, n, found, ctx };
+	struct scan s = { l, text, n, found, ctx, 0 };
 	size_t done = 0;
 
 #if defined(__x86_64__)
@@ -403,4 +410,5 @@ void literals_scan(const struct literals *l, const uint8_t *text, size_t n, lite
 		done = scan_vectors(&s);
 #endif
 	scan_rest(&s, done);
+	return s.tried;
 }

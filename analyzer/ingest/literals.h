@@ -40,9 +40,11 @@ void literals_close(struct literals *l);	/* NULL is fine */
 /*
  * Call `found` once for every literal and place that it occurs at; `at` is its
  * first byte.  Lines come in order, and within a line no order is promised.
+ * Returns how many comparisons that took: many mean that the sample was of
+ * another kind of text.
  */
 typedef void literals_found(uint32_t literal, size_t at, void *ctx);
-void literals_scan(const struct literals *l, const uint8_t *text, size_t n, literals_found *found, void *ctx);
+size_t literals_scan(const struct literals *l, const uint8_t *text, size_t n, literals_found *found, void *ctx);
 
 /* The same without the processor's vectors: what other processors run, and what tests compare with. */
-void literals_scan_plain(const struct literals *l, const uint8_t *text, size_t n, literals_found *found, void *ctx);
+size_t literals_scan_plain(const struct literals *l, const uint8_t *text, size_t n, literals_found *found, void *ctx);

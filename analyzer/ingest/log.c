@@ -12,6 +12,9 @@
 #define WINDOW ((size_t)64 << 10)	/* of a long line, looked at at once */
 #define OVERLAP ((size_t)4 << 10)	/* of two windows, and kept of a line longer than a block */
 #define MATCH_LIMIT 5000		/* shipped signatures need a few hundred; hostile lines end here */
+#define TUNE_AFTER ((uint64_t)4 << 20)	/* bytes; then after 4 times as many, and so on */
+#define TUNE_SAMPLE ((size_t)128 << 10)
+#define TUNE_BYTES_PER_TRY 512	/* a try costs about as much as 64 bytes */
 #define NOTICED_LATE_NS INT64_C(60000000000)
 
 struct log {
@@ -22,6 +25,8 @@ struct log {
 	pcre2_match_context *context;
 	pcre2_jit_stack *jit_stack;
 	struct series_set *series;
+	struct literals *tuned;		/* the scanner's literals, as this text asks for; NULL: as they are */
+	uint64_t scanned, tried, tune_at;	/* bytes, comparisons since they were last tuned; when to look again */
 	uint8_t *buf;
 	size_t have;			/* bytes in buf */
 	uint32_t member;
@@ -51,6 +56,7 @@ int log_open(const struct scanner *sc, struct store *s, const struct log_options
 	l->sc = sc;
 	l->s = s;
 	l->opt = *opt;
+	l->tune_at = TUNE_AFTER;
 	l->buf = malloc(BLOCK);
 	l->seen = calloc(sc->n_sigs + BUILT_IN_COUNT, sizeof(*l->seen));
 	l->match = pcre2_match_data_create(32, NULL);
@@ -73,6 +79,7 @@ void log_close(struct log *l)
 	pcre2_match_context_free(l->context);
 	pcre2_match_data_free(l->match);
 	series_close(l->series);
+	literals_close(l->tuned);
 	free(l->seen);
 	free(l->buf);
 	free(l);
@@ -372,7 +379,7 @@ static uint64_t current_line(void *ctx)
 	return line_number(l, l->line_start);
 }
 
-static void built_in(struct log *l, enum built_in which)
+static void built_in(struct log *l, enum built_in which, size_t at)
 {
 	struct log_line line = { .member = l->member, .prefix = &l->prefix };
 	size_t slot = l->sc->n_sigs + which;
@@ -387,7 +394,7 @@ static void built_in(struct log *l, enum built_in which)
 	if (which == BUILT_IN_LOSS) {
 		/* such lines are many: no prefix is parsed, and lines are counted only where one is kept */
 		line.prefix = NULL;
-		series_line(l->series, l->s, &line, current_line, l);
+		series_line(l->series, &line, at - l->line_start, current_line, l);
 		return;
 	}
 	need_prefix(l);
@@ -404,7 +411,7 @@ static void candidate(uint32_t literal, size_t at, void *ctx)
 	if (sig < l->sc->n_sigs)
 		judge(l, sig, at);
 	else
-		built_in(l, (enum built_in)(sig - l->sc->n_sigs));
+		built_in(l, (enum built_in)(sig - l->sc->n_sigs), at);
 }
 
 /* ---- blocks ---- */
@@ -473,6 +480,23 @@ static void note_times(struct log *l, size_t limit)
 	}
 }
 
+/* A long text of a kind that makes the search stumble: choose what is searched for by its own words. */
+static void tune(struct log *l, size_t limit)
+{
+	struct literals *better = NULL;
+	struct error err = { 0 };
+
+	if (l->scanned < l->tune_at)
+		return;
+	if (l->tried > l->scanned / TUNE_BYTES_PER_TRY &&
+	    literals_open(l->sc->list, l->sc->n_literals, l->buf, limit < TUNE_SAMPLE ? limit : TUNE_SAMPLE, &better, &err) == 0) {
+		literals_close(l->tuned);
+		l->tuned = better;
+	}
+	l->scanned = l->tried = 0;
+	l->tune_at *= 4;
+}
+
 static void scan(struct log *l, size_t limit)
 {
 	if (limit == 0)
@@ -480,7 +504,9 @@ static void scan(struct log *l, size_t limit)
 	l->limit = limit;
 	l->line_start = l->line_end = 0;
 	l->parsed_start = SIZE_MAX;
-	literals_scan(l->sc->literals, l->buf, limit, candidate, l);
+	tune(l, limit);
+	l->tried += literals_scan(l->tuned ? l->tuned : l->sc->literals, l->buf, limit, candidate, l);
+	l->scanned += limit;
 	note_times(l, limit);
 	line_number(l, limit);
 }

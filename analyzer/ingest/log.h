@@ -53,9 +53,8 @@ struct log_line {
 /* The course of a training loss (series.c). */
 struct series_set;
 struct series_set *series_open(void);
-/* A line with "loss" in it; number() counts its line number, when the line is kept. */
-void series_line(struct series_set *set, struct store *s, const struct log_line *line,
-		 uint64_t (*number)(void *ctx), void *ctx);
+/* A line whose first "loss" is at `at`; number() counts its line number, when the line is kept. */
+void series_line(struct series_set *set, const struct log_line *line, size_t at, uint64_t (*number)(void *ctx), void *ctx);
 void series_end(struct series_set *set, struct store *s);	/* observations; then empty */
 void series_close(struct series_set *set);
 
