@@ -34,8 +34,8 @@ static bool fires(const struct signature *sig, const char *line)
 	n = strlen(line);
 	assert_true(n < room);
 	memcpy(to, line, n);
-	assert_int_equal(log_advance(l, n, &err), 0);
-	assert_int_equal(log_end(l, &err), 0);
+	log_advance(l, n);
+	log_end(l);
 	n = (size_t)log_counts(l).hits;
 	log_close(take(l));
 	scanner_deinit(&sc);

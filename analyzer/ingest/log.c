@@ -12,17 +12,21 @@
 #define WINDOW ((size_t)64 << 10)	/* of a long line, looked at at once */
 #define OVERLAP ((size_t)4 << 10)	/* of two windows, and kept of a line longer than a block */
 #define MATCH_LIMIT 5000		/* shipped signatures need a few hundred; hostile lines end here */
+#define TUNE_AFTER ((uint64_t)4 << 20)	/* bytes; then after 4 times as many, and so on */
+#define TUNE_SAMPLE ((size_t)128 << 10)
+#define TUNE_BYTES_PER_TRY 512	/* a try costs about as much as 64 bytes */
 #define NOTICED_LATE_NS INT64_C(60000000000)
 
 struct log {
 	const struct scanner *sc;
 	struct store *s;
 	struct log_options opt;
-	hs_scratch_t *hs;
 	pcre2_match_data *match;
 	pcre2_match_context *context;
 	pcre2_jit_stack *jit_stack;
 	struct series_set *series;
+	struct literals *tuned;		/* the scanner's literals, as this text asks for; NULL: as they are */
+	uint64_t scanned, tried, tune_at;	/* bytes, comparisons since they were last tuned; when to look again */
 	uint8_t *buf;
 	size_t have;			/* bytes in buf */
 	uint32_t member;
@@ -52,14 +56,14 @@ int log_open(const struct scanner *sc, struct store *s, const struct log_options
 	l->sc = sc;
 	l->s = s;
 	l->opt = *opt;
+	l->tune_at = TUNE_AFTER;
 	l->buf = malloc(BLOCK);
 	l->seen = calloc(sc->n_sigs + BUILT_IN_COUNT, sizeof(*l->seen));
 	l->match = pcre2_match_data_create(32, NULL);
 	l->context = pcre2_match_context_create(NULL);
 	l->jit_stack = pcre2_jit_stack_create(32 << 10, 1 << 20, NULL);
 	l->series = series_open();
-	if (!l->buf || !l->seen || !l->match || !l->context || !l->jit_stack || !l->series ||
-	    hs_alloc_scratch(sc->db, &l->hs) != HS_SUCCESS)
+	if (!l->buf || !l->seen || !l->match || !l->context || !l->jit_stack || !l->series)
 		return error_set(err, ERR_NOMEM, "no memory for scanning");
 	pcre2_set_match_limit(l->context, MATCH_LIMIT);
 	pcre2_jit_stack_assign(l->context, NULL, l->jit_stack);
@@ -71,11 +75,11 @@ void log_close(struct log *l)
 {
 	if (!l)
 		return;
-	hs_free_scratch(l->hs);
 	pcre2_jit_stack_free(l->jit_stack);
 	pcre2_match_context_free(l->context);
 	pcre2_match_data_free(l->match);
 	series_close(l->series);
+	literals_close(l->tuned);
 	free(l->seen);
 	free(l->buf);
 	free(l);
@@ -341,7 +345,7 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 /* Judge a (window, signature) pair once. */
 static void judge(struct log *l, uint32_t sig, size_t at)
 {
-	const struct compiled_signature *c = &l->sc->sigs[sig];
+	struct compiled_signature *c = &l->sc->sigs[sig];
 	size_t index = (at - l->line_start) / (WINDOW - OVERLAP);
 	size_t start = l->line_start + index * (WINDOW - OVERLAP), end = start + WINDOW;
 	uint64_t mark = l->base + start + 1;
@@ -359,6 +363,8 @@ static void judge(struct log *l, uint32_t sig, size_t at)
 		return;
 	while (end > start && (l->buf[end - 1] == '\n' || l->buf[end - 1] == '\r'))
 		end--;
+	if (!c->translated)
+		scanner_translate(c);
 	rc = pcre2_match(c->code, l->buf + start, end - start, 0, 0, l->match, l->context);
 	if (rc > 0)
 		observe(l, c, start);
@@ -379,7 +385,6 @@ static void built_in(struct log *l, enum built_in which, size_t at)
 	size_t slot = l->sc->n_sigs + which;
 	uint64_t mark = l->base + l->line_start + 1;
 
-	(void)at;
 	if (l->seen[slot] == mark || l->line_end - l->line_start > 4096)
 		return;
 	l->seen[slot] = mark;
@@ -389,7 +394,7 @@ static void built_in(struct log *l, enum built_in which, size_t at)
 	if (which == BUILT_IN_LOSS) {
 		/* such lines are many: no prefix is parsed, and lines are counted only where one is kept */
 		line.prefix = NULL;
-		series_line(l->series, l->s, &line, current_line, l);
+		series_line(l->series, &line, at - l->line_start, current_line, l);
 		return;
 	}
 	need_prefix(l);
@@ -397,19 +402,16 @@ static void built_in(struct log *l, enum built_in which, size_t at)
 	torchrun_block(l->s, &line, (const char *)l->buf, l->line_start);
 }
 
-static int candidate(unsigned id, unsigned long long from, unsigned long long to, unsigned flags, void *ctx)
+static void candidate(uint32_t literal, size_t at, void *ctx)
 {
 	struct log *l = ctx;
-	uint32_t sig = l->sc->literal_sig[id];
+	uint32_t sig = l->sc->literal_sig[literal];
 
-	(void)from;
-	(void)flags;
-	find_line(l, (size_t)to - 1);
+	find_line(l, at);
 	if (sig < l->sc->n_sigs)
-		judge(l, sig, (size_t)to - 1);
+		judge(l, sig, at);
 	else
-		built_in(l, (enum built_in)(sig - l->sc->n_sigs), (size_t)to - 1);
-	return 0;
+		built_in(l, (enum built_in)(sig - l->sc->n_sigs), at);
 }
 
 /* ---- blocks ---- */
@@ -478,63 +480,73 @@ static void note_times(struct log *l, size_t limit)
 	}
 }
 
-static int scan(struct log *l, size_t limit, struct error *err)
+/* A long text of a kind that makes the search stumble: choose what is searched for by its own words. */
+static void tune(struct log *l, size_t limit)
 {
-	hs_error_t rc;
+	struct literals *better = NULL;
+	struct error err = { 0 };
 
+	if (l->scanned < l->tune_at)
+		return;
+	if (l->tried > l->scanned / TUNE_BYTES_PER_TRY &&
+	    literals_open(l->sc->list, l->sc->n_literals, l->buf, limit < TUNE_SAMPLE ? limit : TUNE_SAMPLE, &better, &err) == 0) {
+		literals_close(l->tuned);
+		l->tuned = better;
+	}
+	l->scanned = l->tried = 0;
+	l->tune_at *= 4;
+}
+
+static void scan(struct log *l, size_t limit)
+{
 	if (limit == 0)
-		return 0;
+		return;
 	l->limit = limit;
 	l->line_start = l->line_end = 0;
 	l->parsed_start = SIZE_MAX;
-	rc = hs_scan(l->sc->db, (const char *)l->buf, (unsigned)limit, 0, l->hs, candidate, l);
-	if (rc != HS_SUCCESS)
-		return error_set(err, ERR_NOMEM, "scanning failed (code %d)", rc);
+	tune(l, limit);
+	l->tried += literals_scan(l->tuned ? l->tuned : l->sc->literals, l->buf, limit, candidate, l);
+	l->scanned += limit;
 	note_times(l, limit);
 	line_number(l, limit);
-	return 0;
 }
 
 /* Scan what is whole, keep the rest. */
-static int drain(struct log *l, bool end, struct error *err)
+static void drain(struct log *l, bool end)
 {
 	const uint8_t *nl = memrchr(l->buf, '\n', l->have);
 	size_t limit = end ? l->have : nl ? (size_t)(nl - l->buf) + 1 : l->have;
 	size_t keep;
 
-	if (scan(l, limit, err))
-		return -1;
+	scan(l, limit);
 	/* A line longer than a block goes on: windows overlap, so that nothing is cut in two. */
 	keep = limit == l->have && !nl && !end ? OVERLAP : l->have - limit;
 	memmove(l->buf, l->buf + l->have - keep, keep);
 	l->base += l->have - keep;
 	l->have = keep;
 	l->counted = 0;
-	return 0;
 }
 
-int log_advance(struct log *l, size_t n, struct error *err)
+void log_advance(struct log *l, size_t n)
 {
 	l->have += n;
-	return l->have == BLOCK ? drain(l, false, err) : 0;
+	if (l->have == BLOCK)
+		drain(l, false);
 }
 
-int log_jump(struct log *l, uint64_t offset, struct error *err)
+void log_jump(struct log *l, uint64_t offset)
 {
-	if (l->have && drain(l, true, err))
-		return -1;
+	if (l->have)
+		drain(l, true);
 	l->base = offset;
 	l->in_pieces = true;
-	return 0;
 }
 
-int log_end(struct log *l, struct error *err)
+void log_end(struct log *l)
 {
-	int ret = drain(l, true, err);
-
+	drain(l, true);
 	l->counts.lines += l->newlines;
 	series_end(l->series, l->s);
-	return ret;
 }
 
 struct log_counts log_counts(const struct log *l) { return l->counts; }

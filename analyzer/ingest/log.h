@@ -23,14 +23,14 @@ void log_close(struct log *l);
 /* Begin the text of a member. */
 void log_begin(struct log *l, uint32_t member);
 uint8_t *log_room(struct log *l, size_t *room_ret);
-int log_advance(struct log *l, size_t n, struct error *err);
+void log_advance(struct log *l, size_t n);
 /*
  * What comes next stands at `offset` of the member and begins a line; what came
  * before is whole.  For text in pieces: its lines have no numbers.
  */
-int log_jump(struct log *l, uint64_t offset, struct error *err);
+void log_jump(struct log *l, uint64_t offset);
 /* The text ends; notes what its lines as a whole say (first and last time, the course of the loss). */
-int log_end(struct log *l, struct error *err);
+void log_end(struct log *l);
 
 struct log_counts {
 	uint64_t lines, hits, hit_lines;	/* hits: (line, signature) pairs */
@@ -53,9 +53,8 @@ struct log_line {
 /* The course of a training loss (series.c). */
 struct series_set;
 struct series_set *series_open(void);
-/* A line with "loss" in it; number() counts its line number, when the line is kept. */
-void series_line(struct series_set *set, struct store *s, const struct log_line *line,
-		 uint64_t (*number)(void *ctx), void *ctx);
+/* A line whose first "loss" is at `at`; number() counts its line number, when the line is kept. */
+void series_line(struct series_set *set, const struct log_line *line, size_t at, uint64_t (*number)(void *ctx), void *ctx);
 void series_end(struct series_set *set, struct store *s);	/* observations; then empty */
 void series_close(struct series_set *set);
 

@@ -86,13 +86,12 @@ static int compare_pieces(const void *a, const void *b)
 	return (x->order > y->order) - (x->order < y->order);
 }
 
-static int feed(struct log *l, const struct piece *p, const uint8_t *data, struct error *err)
+static void feed(struct log *l, const struct piece *p, const uint8_t *data)
 {
 	const uint8_t *at = data + p->offset;
 	size_t left = p->bytes;
 
-	if (log_jump(l, p->offset, err))
-		return -1;
+	log_jump(l, p->offset);
 	while (left) {
 		size_t room;
 		uint8_t *to = log_room(l, &room);
@@ -100,12 +99,10 @@ static int feed(struct log *l, const struct piece *p, const uint8_t *data, struc
 		if (room > left)
 			room = left;
 		memcpy(to, at, room);
-		if (log_advance(l, room, err))
-			return -1;
+		log_advance(l, room);
 		at += room;
 		left -= room;
 	}
-	return 0;
 }
 
 int ring_scan(struct store *s, uint32_t member, const void *data, size_t len, struct log *l, struct error *err)
@@ -128,15 +125,15 @@ int ring_scan(struct store *s, uint32_t member, const void *data, size_t len, st
 		qsort(all.v, all.n, sizeof(*all.v), compare_pieces);
 	for (size_t i = 0; ret == 0 && i < all.n; i++) {
 		if (i == 0 || all.v[i].file != all.v[i - 1].file) {
-			ret = i ? log_end(l, err) : 0;
+			if (i)
+				log_end(l);
 			log_begin(l, member);
 			s->members[member].rank = rank_of_file(&all, all.v[i].file);
 		}
-		if (ret == 0)
-			ret = feed(l, &all.v[i], data, err);
+		feed(l, &all.v[i], data);
 	}
 	if (ret == 0 && all.n)
-		ret = log_end(l, err);
+		log_end(l);
 	s->members[member].rank = RANK_NONE;
 	free(all.v);
 	return ret;

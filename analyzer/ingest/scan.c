@@ -60,7 +60,6 @@ static int compile_one(struct scanner *sc, struct compiled_signature *c, struct 
 		pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof(why));
 		return error_set(err, ERR_FORMAT, "%s: signature %s: regex: %s at %zu", c->sig->origin, c->sig->id, why, at);
 	}
-	pcre2_jit_compile(c->code, PCRE2_JIT_COMPLETE);
 	c->kind = pattern_kind(sc->set, c->sig->kind);
 	c->by_kinds = ARENA_ARRAY(&sc->arena, const struct kind *, c->sig->n_by + 1);
 	if (!c->by_kinds || list_captures(sc, c))
@@ -70,44 +69,34 @@ static int compile_one(struct scanner *sc, struct compiled_signature *c, struct 
 	return 0;
 }
 
-static int build_database(struct scanner *sc, struct error *err)
+static int list_literals(struct scanner *sc, struct error *err)
 {
-	size_t max = BUILT_IN_COUNT, n = 0;
-	_cleanup_free_ const char **text = NULL;
-	_cleanup_free_ unsigned *flags = NULL, *ids = NULL;
-	_cleanup_free_ size_t *lens = NULL;
-	hs_compile_error_t *why = NULL;
+	size_t max = BUILT_IN_COUNT;
 
 	for (size_t i = 0; i < sc->n_sigs; i++)
 		max += sc->sigs[i].sig->n_literals;
-	text = calloc(max, sizeof(*text));
-	flags = calloc(max, sizeof(*flags));
-	ids = calloc(max, sizeof(*ids));
-	lens = calloc(max, sizeof(*lens));
+	sc->list = ARENA_ARRAY(&sc->arena, struct literal, max);
 	sc->literal_sig = ARENA_ARRAY(&sc->arena, uint32_t, max);
-	if (!text || !flags || !ids || !lens || !sc->literal_sig)
+	if (!sc->list || !sc->literal_sig)
 		return error_set(err, ERR_NOMEM, "no memory for the signatures");
 	for (size_t i = 0; i < sc->n_sigs; i++)
-		for (size_t k = 0; k < sc->sigs[i].sig->n_literals; k++, n++) {
-			text[n] = sc->sigs[i].sig->literals[k];
-			flags[n] = sc->sigs[i].sig->nocase ? HS_FLAG_CASELESS : 0;
-			sc->literal_sig[n] = (uint32_t)i;
+		for (size_t k = 0; k < sc->sigs[i].sig->n_literals; k++) {
+			const char *text = sc->sigs[i].sig->literals[k];
+
+			sc->literal_sig[sc->n_literals] = (uint32_t)i;
+			sc->list[sc->n_literals++] = (struct literal){ text, strlen(text), sc->sigs[i].sig->nocase };
 		}
-	for (int b = 0; b < BUILT_IN_COUNT; b++, n++) {
-		text[n] = built_in_literals[b];
-		sc->literal_sig[n] = (uint32_t)(sc->n_sigs + (size_t)b);
+	for (size_t b = 0; b < BUILT_IN_COUNT; b++) {
+		sc->literal_sig[sc->n_literals] = (uint32_t)(sc->n_sigs + b);
+		sc->list[sc->n_literals++] = (struct literal){ built_in_literals[b], strlen(built_in_literals[b]), false };
 	}
-	for (size_t i = 0; i < n; i++) {
-		ids[i] = (unsigned)i;
-		lens[i] = strlen(text[i]);
-	}
-	sc->n_literals = n;
-	if (hs_compile_lit_multi(text, flags, ids, lens, (unsigned)n, HS_MODE_BLOCK, NULL, &sc->db, &why) != HS_SUCCESS) {
-		error_set(err, ERR_FORMAT, "literals: %s", why ? why->message : "cannot compile");
-		hs_free_compile_error(why);
-		return -1;
-	}
-	return 0;
+	return literals_open(sc->list, sc->n_literals, NULL, 0, &sc->literals, err);
+}
+
+void scanner_translate(struct compiled_signature *c)
+{
+	c->translated = true;
+	pcre2_jit_compile(c->code, PCRE2_JIT_COMPLETE);
 }
 
 int scanner_init(struct scanner *sc, const struct pattern_set *set, struct error *err)
@@ -123,14 +112,14 @@ int scanner_init(struct scanner *sc, const struct pattern_set *set, struct error
 		if (compile_one(sc, &sc->sigs[i], err))
 			return -1;
 	}
-	return build_database(sc, err);
+	return list_literals(sc, err);
 }
 
 void scanner_deinit(struct scanner *sc)
 {
 	for (size_t i = 0; i < sc->n_sigs; i++)
 		pcre2_code_free(sc->sigs[i].code);
-	hs_free_database(sc->db);
+	literals_close(sc->literals);
 	arena_deinit(&sc->arena);
 	*sc = (struct scanner){ 0 };
 }

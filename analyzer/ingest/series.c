@@ -26,7 +26,6 @@ struct series_point {
 };
 
 struct series {
-	int32_t rank;
 	uint32_t member;
 	uint64_t n, rising;		/* values; of them in a row above the band at the end */
 	double best;
@@ -38,6 +37,7 @@ struct series {
 };
 
 struct series_set {
+	int32_t rank[SERIES_MAX];	/* of each series; apart from them, as every line looks here */
 	struct series s[SERIES_MAX];
 	size_t n;
 };
@@ -95,17 +95,17 @@ static int32_t quick_rank(const char *s, size_t len)
 static struct series *find_series(struct series_set *set, int32_t rank)
 {
 	for (size_t i = 0; i < set->n; i++)
-		if (set->s[i].rank == rank)
+		if (set->rank[i] == rank)
 			return &set->s[i];
 	return NULL;
 }
 
 static struct series *new_series(struct series_set *set, uint32_t member, int32_t rank)
 {
-	struct series *r = &set->s[set->n++];
+	struct series *r = &set->s[set->n];
 
 	memset(r, 0, sizeof(*r));
-	r->rank = rank;
+	set->rank[set->n++] = rank;
 	r->member = member;
 	return r;
 }
@@ -118,13 +118,13 @@ static int64_t quote(struct store *s, uint32_t member, const struct series_point
 }
 
 /* Cites the last of `n` values, which stand in the ring `tail`. */
-static void observe(struct store *s, const struct series *r, const struct series_point *tail,
+static void observe(struct store *s, const struct series *r, int32_t rank, const struct series_point *tail,
 		    uint64_t n, const char *kind)
 {
 	struct observation o = observation_of(kind, SRC_APP);
 	size_t kept = n < TAIL ? (size_t)n : TAIL;
 
-	o.scope.rank = r->rank >= 0 ? r->rank : s->members[r->member].rank;
+	o.scope.rank = rank >= 0 ? rank : s->members[r->member].rank;
 	for (size_t i = 0; i < kept; i++) {
 		const struct series_point *p = &tail[(n - kept + i) % TAIL];
 		struct prefix x = prefix_parse(p->text, p->len, 0, false);
@@ -137,8 +137,7 @@ static void observe(struct store *s, const struct series *r, const struct series
 	s->members[r->member].sources |= 1u << SRC_APP;
 }
 
-void series_line(struct series_set *set, struct store *s, const struct log_line *line,
-		 uint64_t (*number)(void *ctx), void *ctx)
+void series_line(struct series_set *set, const struct log_line *line, size_t at, uint64_t (*number)(void *ctx), void *ctx)
 {
 	int32_t rank = quick_rank(line->s, line->len);
 	struct series *r = find_series(set, rank);
@@ -146,12 +145,11 @@ void series_line(struct series_set *set, struct store *s, const struct log_line 
 	struct series_point *p;
 	double v;
 
-	(void)s;	/* what the values say is known at the end */
 	if ((!r && set->n == SERIES_MAX) || len > 4096)
 		return;
 	while (len && (line->s[len - 1] == '\n' || line->s[len - 1] == '\r'))
 		len--;
-	if (!loss_value(line->s, len, &v) || memmem(line->s, len, "valid", 5))
+	if (at > len || !loss_value(line->s + at, len - at, &v) || memmem(line->s, len, "valid", 5))
 		return;
 	if (!r)
 		r = new_series(set, line->member, rank);
@@ -183,10 +181,10 @@ void series_end(struct series_set *set, struct store *s)
 		double last = r->tail[(r->n - 1) % TAIL].value, before = r->tail[(r->n - 2) % TAIL].value;
 
 		if (r->nan_n)
-			observe(s, r, r->nan_tail, r->nan_n, r->finite < RECOVERED ? "loss.nan" : "loss.spike");
+			observe(s, r, set->rank[i], r->nan_tail, r->nan_n, r->finite < RECOVERED ? "loss.nan" : "loss.spike");
 		if (!r->nan_seen && r->n >= 4 && r->rising >= 3 && r->best > 0 && last > r->best * DIVERGED &&
 		    (last >= before || r->rising >= 20))
-			observe(s, r, r->tail, r->n, "loss.diverged");
+			observe(s, r, set->rank[i], r->tail, r->n, "loss.diverged");
 	}
 	set->n = 0;
 }
