@@ -96,15 +96,13 @@ int64_t store_member(struct store *s, const char *input, const char *name, struc
 	return (int64_t)s->n_members++;
 }
 
-void store_damage(struct store *s, uint32_t member, const struct error *why, bool unread)
+void store_note(struct store *s, uint32_t member, const struct error *why)
 {
 	struct member *m = &s->members[member];
 	struct damage *d = ARENA_NEW(&s->arena, struct damage), **end = &m->damage;
 	struct error bare = *why;
 	char text[sizeof(why->where) + sizeof(why->what) + 80];
 
-	if (m->state != MEMBER_UNREAD)
-		m->state = unread ? MEMBER_UNREAD : MEMBER_DAMAGED;
 	if (!d)
 		return;
 	bare.has_offset = false;
@@ -114,6 +112,15 @@ void store_damage(struct store *s, uint32_t member, const struct error *why, boo
 	while (*end)
 		end = &(*end)->next;
 	*end = d->what ? d : NULL;
+}
+
+void store_damage(struct store *s, uint32_t member, const struct error *why, bool unread)
+{
+	struct member *m = &s->members[member];
+
+	if (m->state != MEMBER_UNREAD)
+		m->state = unread ? MEMBER_UNREAD : MEMBER_DAMAGED;
+	store_note(s, member, why);
 }
 
 static int64_t add_evidence(struct store *s, struct evidence e, const void *raw, size_t length)

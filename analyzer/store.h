@@ -187,6 +187,9 @@ int64_t store_member(struct store *s, const char *input, const char *name, struc
 /* Note damage of a member: it is read in part (or, with `unread`, not at all). */
 void store_damage(struct store *s, uint32_t member, const struct error *why, bool unread);
 
+/* The same, of a member that is all right: its state stays. */
+void store_note(struct store *s, uint32_t member, const struct error *why);
+
 /* A raw quote of `length` bytes (cut at QUOTE_BYTES); its index, or -1: no memory, or no bytes. */
 int64_t store_quote(struct store *s, uint32_t member, uint64_t offset, uint64_t line,
 		    const char *raw, size_t length, struct stamp time);

@@ -29,7 +29,7 @@ struct stream {
 	size_t len, pos;
 	uint8_t head[HEAD_BYTES];	/* first bytes of fd, served before the rest */
 	size_t head_len, head_pos;
-	uint64_t raw, until;		/* bytes read of fd, and how many there are; UINT64_MAX: not known */
+	uint64_t raw, until;		/* bytes read of fd, and how many there were at first; UINT64_MAX: not known */
 	struct frames *frames;		/* decoded ahead, by threads; NULL: the decoder below */
 	const uint8_t *frame;		/* what is left of the one that was handed out */
 	size_t frame_len;
@@ -303,15 +303,22 @@ static int open_common(struct stream *s, const void *head, size_t len, struct er
 	return is_tar(s->peek, s->peek_len) ? open_tar(s, err) : 0;
 }
 
+/* Bytes of a regular file; UINT64_MAX: it is none. */
+static uint64_t size_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : UINT64_MAX;
+}
+
 int stream_open_fd(int fd, struct stream **ret, struct error *err)
 {
 	_cleanup_stream_ struct stream *s = calloc(1, sizeof(*s));
-	struct stat st;
 
 	if (!s)
 		return error_set(err, ERR_NOMEM, "no memory");
 	s->fd = fd;
-	s->until = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 ? (uint64_t)st.st_size : UINT64_MAX;
+	s->until = size_of(fd);
 	while (s->head_len < HEAD_BYTES) {
 		ssize_t n = read(fd, s->head + s->head_len, HEAD_BYTES - s->head_len);
 
@@ -321,11 +328,16 @@ int stream_open_fd(int fd, struct stream **ret, struct error *err)
 			break;
 		s->head_len += (size_t)n;
 	}
-	s->raw = s->head_len;
-	if (s->raw > s->until)
-		s->until = s->raw;
 	if (s->until < UINT64_MAX)
-		s->base = (uint64_t)lseek(fd, 0, SEEK_CUR) - s->raw;
+		s->base = (uint64_t)lseek(fd, 0, SEEK_CUR) - s->head_len;
+	/* An empty file that gave bytes: what /proc makes up has no size, else it began to grow. */
+	if (s->until == 0 && s->head_len)
+		s->until = size_of(fd) ? s->head_len : UINT64_MAX;
+	else if (s->until < UINT64_MAX)
+		s->until = s->until > s->base ? s->until - s->base : 0;
+	if (s->head_len > s->until)
+		s->head_len = (size_t)s->until;
+	s->raw = s->head_len;
 	if (open_common(s, s->head, s->head_len, err))
 		return -1;
 	*ret = take(s);
@@ -448,6 +460,22 @@ static ssize_t read_tar(struct stream *s, uint8_t *buf, size_t size, struct erro
 ssize_t stream_read(struct stream *s, void *buf, size_t size, struct error *err)
 {
 	return s->ar ? read_tar(s, buf, size, err) : unwrap(s, buf, size, err);
+}
+
+int stream_changed(const struct stream *s, struct error *why)
+{
+	uint64_t had = s->base + s->until, has = s->fd >= 0 && s->until < UINT64_MAX ? size_of(s->fd) : had;
+
+	if (has == had || has == UINT64_MAX)
+		return 0;
+	if (has > had)
+		error_at(why, ERR_LIMIT, had,
+			 "the file grew while it was read: of now %llu bytes the %llu that it had at first were read",
+			 (unsigned long long)has, (unsigned long long)had);
+	else
+		error_at(why, ERR_FORMAT, has, "the file shrank while it was read: %llu of %llu bytes are left",
+			 (unsigned long long)has, (unsigned long long)had);
+	return has > had ? 1 : -1;
 }
 
 bool stream_is_archive(const struct stream *s) { return s->ar != NULL; }

@@ -28,6 +28,12 @@ int stream_next(struct stream *s, const char **name_ret, struct error *err);
 /* Bytes read of the open member, 0 at its end, -1: error (what was read before counts). */
 ssize_t stream_read(struct stream *s, void *buf, size_t size, struct error *err);
 
+/*
+ * A file is read as long as it was when it was opened.  Did it change since?
+ * 1: it grew, what was added was not read; -1: it shrank; 0: no, or not a file.
+ */
+int stream_changed(const struct stream *s, struct error *why);
+
 bool stream_is_archive(const struct stream *s);
 uint64_t stream_skipped(const struct stream *s);	/* links, devices, ... of the archive */
 

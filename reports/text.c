@@ -492,7 +492,7 @@ static void put_damage(struct text *t, enum member_state state, const char *titl
 	for (size_t i = 0; i < t->s->n_members; i++) {
 		const struct member *m = &t->s->members[i];
 
-		if (m->state != state)
+		if (m->state != state || (state == MEMBER_OK && !m->damage))
 			continue;
 		if (shown == 0)
 			fprintf(t->out, "  %s\n", title);
@@ -541,6 +541,7 @@ static void put_coverage(struct text *t)
 	}
 	put_wrapped(t, 2, 4);
 	put_damage(t, MEMBER_DAMAGED, "damaged, read in part:");
+	put_damage(t, MEMBER_OK, "read, not all of it:");
 	put_damage(t, MEMBER_UNREAD, "not read:");
 	put_damage(t, MEMBER_IGNORED, "ignored, of no known kind:");
 	if (t->s->interrupted)

@@ -69,15 +69,16 @@ class Place:
         shutil.copytree(os.path.join(Place.source, "corpus", name, "input"), full)
         return full
 
-    def run(self, *args, stdin=None, feed=None, mib=None, user=None, ok=None, cwd=None):
-        """Run tanalyze; a signal, a sanitizer's complaint, too much time or memory fails the check."""
+    def run(self, *args, stdin=None, feed=None, mib=None, user=None, ok=None, cwd=None, during=None):
+        """Run tanalyze, and during(child) beside it; a signal, a sanitizer's complaint, too much time or memory fails the check."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             began = time.monotonic()
             child = subprocess.Popen([Place.tanalyze, *args], stdin=subprocess.PIPE if feed else stdin or subprocess.DEVNULL,
                                      stdout=out, stderr=err, user=user, cwd=cwd or self.folder)
             feeder = threading.Thread(target=self.feed, args=(feed, child.stdin), daemon=True) if feed else None
-            if feeder:
-                feeder.start()
+            helpers = [t for t in (feeder, threading.Thread(target=during, args=(child,), daemon=True) if during else None) if t]
+            for helper in helpers:
+                helper.start()
             peak, told = 0, " ".join(a if len(a) < 60 else a[:60] + "..." for a in args)
             bound = (mib or LIMIT_MIB) * (4 * Place.slow if Place.sanitized else 1)
             while child.poll() is None:
@@ -90,8 +91,8 @@ class Place:
                                   "hangs: killed after %.0f s: %s" % (spent, told))
                 time.sleep(0.001 if spent < 1 else 0.01)
             rc, seconds = child.returncode, time.monotonic() - began
-            if feeder:
-                feeder.join(10)
+            for helper in helpers:
+                helper.join(10)
             out.seek(0)
             err.seek(0)
             result = Run(rc, out.read(), err.read().decode(errors="replace"), seconds, peak)
@@ -897,29 +898,36 @@ def _(p):
     return "exit %d, gone: %s" % (run.rc, told(inputs_under(report, "bad/gone")))
 
 
+def holds_open(pid, path):
+    with contextlib.suppress(OSError):
+        for fd in os.listdir("/proc/%d/fd" % pid):
+            with contextlib.suppress(OSError):
+                if os.path.samefile("/proc/%d/fd/%s" % (pid, fd), path):
+                    return True
+    return False
+
+
 @check("bad input: file grows while it is read")
 def _(p):
+    """From when it is open until the program ends, faster than anybody reads: whoever reads to the end never gets there."""
     expected = incident(p)
-    line = b"iteration 100 | loss 2.31 | lr 1e-4\n" * 4096
-    path = p.write("in/bad/rank_3.log", line)
-    stop = threading.Event()
+    text = b"iteration 100 | loss 2.31 | lr 1e-4\n" * (2 << 20)
+    path = p.write("in/bad/rank_3.log", text)
+    size = began = len(text)
 
-    def writer():
-        with open(path, "ab", buffering=0) as f:
-            while not stop.is_set() and f.tell() < 1 << 30:
-                f.write(line)
-    t = threading.Thread(target=writer)
-    t.start()
-    try:
-        report, run = p.report("in")
-    finally:
-        stop.set()
-        t.join()
-        size = os.path.getsize(path)
-        os.unlink(path)
-    want(size < 1 << 30, "reads on as long as the file grows: %.0f s, %d MiB" % (run.seconds, size // MIB))
+    def grow(child):
+        nonlocal size
+        while child.poll() is None:
+            if size > began or holds_open(child.pid, path):
+                size += 1 << 26
+                with contextlib.suppress(OSError):      # as large as a file may be
+                    os.truncate(path, size)             # a hole: costs no disk
+    report, run = p.report("--digest", "in", during=grow)
     want(verdict(report) == expected, "the verdict is %s" % said(verdict(report)))
-    return "%.1f s, %d MiB written meanwhile" % (run.seconds, size // MIB)
+    entry = inputs_under(report, "bad/rank_3.log")[0]
+    want(entry["sha256"] == hashlib.sha256(text).hexdigest(), "not the %d bytes that it had were read: %s" % (began, told([entry])))
+    want(not entry["damaged"] or ("grew" in entry["damaged"][0]["what"] and str(began) in entry["damaged"][0]["what"] and run.rc == 0), told([entry]))
+    return "%d MiB more meanwhile; %s" % ((size - began) // MIB, told([entry]))
 
 
 @check("bad input: many small files")

@@ -521,11 +521,32 @@ static int read_stream(struct intake *in, const char *input, struct stream *st, 
 	return 0;
 }
 
+/* Say of a file that it changed while it was read: of its one member, else of the archive. */
+static int note_change(struct intake *in, const char *path, const struct stream *st, size_t first, struct error *err)
+{
+	struct error why = { 0 };
+	int change = stream_changed(st, &why);
+	int64_t m = (int64_t)first;
+
+	if (change == 0)
+		return 0;
+	if (stream_is_archive(st) || first == in->s->n_members)
+		m = store_member(in->s, path, NULL, err);
+	if (m < 0)
+		return -1;
+	if (change < 0)
+		store_damage(in->s, (uint32_t)m, &why, false);
+	else
+		store_note(in->s, (uint32_t)m, &why);
+	return 0;
+}
+
 static int read_file(struct intake *in, const char *path, struct error *err)
 {
 	bool is_stdin = strcmp(path, "-") == 0;
 	_cleanup_close_ int fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	_cleanup_stream_ struct stream *st = NULL;
+	size_t first = in->s->n_members;
 	struct error why = { 0 };
 
 	/* what a manifest said holds for its own bundle only */
@@ -537,7 +558,7 @@ static int read_file(struct intake *in, const char *path, struct error *err)
 		return error_sys(&why, "cannot open"), unread(in, path, MEMBER_UNREAD, &why, err);
 	if (stream_open_fd(fd, &st, &why))
 		return unread(in, path, MEMBER_UNREAD, &why, err);
-	return read_stream(in, path, st, NULL, err);
+	return read_stream(in, path, st, NULL, err) ? -1 : note_change(in, path, st, first, err);
 }
 
 /* ---- all ---- */
