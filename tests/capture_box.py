@@ -90,7 +90,7 @@ def check(ok, what):
         raise AssertionError(what)
 
 
-def wait_for(condition, what, seconds=20):
+def wait_for(condition, what, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:

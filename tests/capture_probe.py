@@ -179,9 +179,12 @@ def ranks_of(dir, n):
 
 
 def wait_for(f):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        value = f()
+        try:
+            value = f()
+        except FileNotFoundError:
+            value = None
         if value:
             return value
         time.sleep(0.02)

@@ -1,5 +1,6 @@
 /*
- * ring_kill N: the ring's writer is killed N times at random points, under load.
+ * ring_kill N: the ring's writer is killed N times at random points, under load, and
+ * on until three in ten of N kills have hit the inside of an append.
  *
  * The child appends records of random sizes whose bytes follow from their sequence
  * number, and notes in a shared page, outside the ring, what append had returned
@@ -26,6 +27,7 @@
 struct shared {
 	volatile uint64_t committed[STREAM_COUNT];	/* sequence number of the last append that returned */
 	volatile uint32_t inside;			/* an append (or the segment change in it) has begun and not returned */
+	volatile uint32_t open;				/* the child has its ring */
 };
 
 static uint32_t payload_bytes(uint64_t seq) { return (uint32_t)(seq * 2654435761u >> 7) % PAYLOAD_MAX; }
@@ -54,6 +56,7 @@ static void write_for_ever(const char *dir, struct shared *sh)
 	}
 	for (int s = 0; s < STREAM_COUNT; s++)
 		seq[s] = ring_stats(r, s).next_seq;
+	sh->open = 1;
 	for (uint64_t n = 0;; n++) {
 		enum stream_id s = n % 3 == 0 ? STREAM_BPF : n % 3 == 1 ? STREAM_HOST : STREAM_LOGS;
 		struct iovec iov = { payload(s, seq[s]), payload_bytes(seq[s]) };
@@ -119,10 +122,29 @@ static int read_back(const char *dir, struct shared *sh)
 	return rd.wrong ? -1 : 0;
 }
 
+/* Starts a writer and kills it: 2 to 10 ms after it has its ring, or (any_time) after it was started. */
+static int kill_one(const char *dir, struct shared *sh, bool any_time)
+{
+	struct timespec wait = { .tv_nsec = 2000000 + rand() % 8000000 }, poll = { .tv_nsec = 50000 };
+	pid_t child = fork();
+	int status = 0;
+
+	if (child == 0)
+		write_for_ever(dir, sh);
+	while (!any_time && !sh->open && waitpid(child, &status, WNOHANG) == 0)
+		nanosleep(&poll, NULL);
+	if (status)
+		return -1;
+	nanosleep(&wait, NULL);
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	return WIFSIGNALED(status) ? 0 : -1;
+}
+
 int main(int argc, char **argv)
 {
 	char dir[] = "/tmp/ring_kill.XXXXXX", command[64];
-	int n = argc > 1 ? atoi(argv[1]) : 0, inside = 0, ret = 0;
+	int n = argc > 1 ? atoi(argv[1]) : 0, kills, inside = 0, ret = 0;
 	struct shared *sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (n <= 0 || sh == MAP_FAILED || !mkdtemp(dir)) {
@@ -131,22 +153,12 @@ int main(int argc, char **argv)
 	}
 	make_pattern();
 	srand((unsigned)time(NULL));
-	for (int i = 0; i < n && ret == 0; i++) {
-		struct timespec wait = { .tv_nsec = 2000000 + rand() % 8000000 };
-		pid_t child = fork();
-
-		if (child == 0)
-			write_for_ever(dir, sh);
-		nanosleep(&wait, NULL);
-		kill(child, SIGKILL);
-		waitpid(child, &ret, 0);
-		ret = WIFSIGNALED(ret) ? 0 : 1;
+	for (kills = 0; ret == 0 && (kills < n || (inside < KILLED_INSIDE_MIN(n) && kills < 4 * n)); kills++) {
+		ret = kill_one(dir, sh, kills % 10 == 0) || read_back(dir, sh);
 		inside += sh->inside != 0;
-		if (ret == 0 && read_back(dir, sh))
-			ret = 1;
-		sh->inside = 0;
+		sh->inside = sh->open = 0;
 	}
-	printf("%d kills, %d of them inside an append\n", n, inside);
+	printf("%d kills, %d of them inside an append\n", kills, inside);
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	if (system(command))
 		ret = 1;
