@@ -8,6 +8,7 @@
 #pragma once
 #include "analyzer/collectives.h"
 #include "analyzer/pattern.h"
+#include "analyzer/runs.h"
 #include "analyzer/store.h"
 
 enum verdict_status { VERDICT_ROOT_CAUSE, VERDICT_UNATTRIBUTED, VERDICT_OUTCOME, VERDICT_NO_FAILURE };
@@ -59,10 +60,22 @@ struct timeline_row {
 	int32_t finding;		/* -1: none claims it */
 };
 
+/* How one of several runs of the job ended, judged by itself. */
+struct run_end {
+	struct stamp from;		/* unknown for the first one */
+	enum verdict_status status;
+	const char *headline;
+	const char *pattern;		/* of the primary finding; NULL: none */
+	enum confidence confidence;
+};
+
 struct analysis {
 	const struct store *store;
 	const struct pattern_set *patterns;
 	struct arena arena;
+	struct run_end *runs;		/* in order */
+	size_t n_runs, judged;		/* the rest of this is about runs[judged] */
+	bool *hidden;			/* by observation: about other runs only */
 	enum verdict_status status;
 	const char *headline;		/* one line: what, who */
 	const char *action;		/* "restart_without", ... */
@@ -80,8 +93,13 @@ struct analysis {
 	bool any_damage;
 };
 
-/* Run the engine over a sealed store.  `a` is initialised here; deinit with analysis_deinit(). */
-int analyze(const struct store *s, const struct pattern_set *patterns, struct analysis *a,
+#define RUN_CHOSEN (-1)	/* the last run that failed; else the last one */
+
+/*
+ * Run the engine over a sealed store, for each run of the job; `run` is judged.
+ * `a` is initialised here; deinit with analysis_deinit().
+ */
+int analyze(const struct store *s, const struct pattern_set *patterns, int run, struct analysis *a,
 	    struct error *err);
 void analysis_deinit(struct analysis *a);
 

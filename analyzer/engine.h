@@ -23,6 +23,7 @@ struct engine {
 	bool *edge;			/* n x n: [from * n + to] */
 	uint32_t *anchors;		/* observations */
 	size_t n_anchors;
+	bool *hidden;			/* by observation: it is about another run */
 	bool *recovered;		/* by observation: a pattern's `absent` premise found its recovery */
 	bool oom;
 };

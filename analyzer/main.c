@@ -38,6 +38,7 @@ struct options {
 	bool list_patterns, exit_code, any_output;
 	char *html_default;
 	struct stamp since, until;
+	int run;
 	struct ingest_options ingest;
 	char **inputs;
 	size_t n_inputs;
@@ -64,6 +65,7 @@ static const char usage_text[] =
 "  --text FILE|-      write the text report to a file; it goes to the terminal by default\n"
 "  --patterns DIR     add a site's signatures and causes\n"
 "  --job ID           only what is about this job\n"
+"  --run N            judge the N-th run of a restarted job (default: the last that failed)\n"
 "  --since T, --until T   only events in this time (RFC 3339, or without a zone)\n"
 "  --tz +HH:MM        zone of times that state none\n"
 "  --time-limit SECONDS   stop reading after this long, and report on what was read\n"
@@ -137,13 +139,13 @@ static bool parse_time(const char *text, struct stamp *ret)
 	return time_parse(text, strlen(text), ret) == strlen(text) && (ret->base == TIME_UTC || ret->base == TIME_LOCAL);
 }
 
-enum { OPT_HTML = 256, OPT_JSON, OPT_TEXT, OPT_PATTERNS, OPT_JOB, OPT_SINCE, OPT_UNTIL, OPT_TZ, OPT_LIMIT, OPT_JOBS,
+enum { OPT_HTML = 256, OPT_JSON, OPT_TEXT, OPT_PATTERNS, OPT_JOB, OPT_RUN, OPT_SINCE, OPT_UNTIL, OPT_TZ, OPT_LIMIT, OPT_JOBS,
        OPT_DIGEST, OPT_EXIT_CODE, OPT_EXPLAIN, OPT_LIST, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
 	{ "html", no_argument, NULL, OPT_HTML }, { "json", no_argument, NULL, OPT_JSON },
 	{ "text", no_argument, NULL, OPT_TEXT }, { "patterns", required_argument, NULL, OPT_PATTERNS },
-	{ "job", required_argument, NULL, OPT_JOB }, { "since", required_argument, NULL, OPT_SINCE },
+	{ "job", required_argument, NULL, OPT_JOB }, { "run", required_argument, NULL, OPT_RUN }, { "since", required_argument, NULL, OPT_SINCE },
 	{ "until", required_argument, NULL, OPT_UNTIL }, { "tz", required_argument, NULL, OPT_TZ },
 	{ "time-limit", required_argument, NULL, OPT_LIMIT }, { "jobs", required_argument, NULL, OPT_JOBS },
 	{ "digest", no_argument, NULL, OPT_DIGEST }, { "exit-code", no_argument, NULL, OPT_EXIT_CODE },
@@ -167,6 +169,11 @@ static int take_option(struct options *o, int opt, char **argv)
 	}
 	case OPT_PATTERNS: o->patterns = optarg; return -1;
 	case OPT_JOB: o->job = optarg; return -1;
+	case OPT_RUN:
+		if (!parse_number(optarg, 1, RUNS_MAX, &n))
+			return usage("--run: \"%s\" is no number from 1 to 32", optarg);
+		o->run = (int)n - 1;
+		return -1;
 	case OPT_SINCE: return parse_time(optarg, &o->since) ? -1 : usage("--since: \"%s\" is no date and time", optarg);
 	case OPT_UNTIL: return parse_time(optarg, &o->until) ? -1 : usage("--until: \"%s\" is no date and time", optarg);
 	case OPT_TZ:
@@ -292,7 +299,7 @@ static int run(struct store *s, struct analysis *a, const struct pattern_set *se
 		return -1;
 	narrow(s, o);
 	detectors_run(s);
-	return analyze(s, set, a, err);
+	return analyze(s, set, o->run, a, err);
 }
 
 static int write_to(const char *path, int (*write)(const struct analysis *, FILE *, struct error *),
@@ -366,7 +373,7 @@ static int analyze_command(const struct options *o, const struct pattern_set *se
 static int replay_one(void *ctx, const char *input, FILE *json, struct error *err)
 {
 	char *inputs[] = { (char *)input };
-	struct options o = { .inputs = inputs, .n_inputs = 1, .ingest = { .digest = true } };
+	struct options o = { .inputs = inputs, .n_inputs = 1, .run = RUN_CHOSEN, .ingest = { .digest = true } };
 	struct analysis a = { 0 };
 	struct store s = { 0 };
 	int ret = -1;
@@ -427,7 +434,7 @@ static int explain_command(const struct options *o, const struct pattern_set *se
 int main(int argc, char **argv)
 {
 	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
-	struct options o = { 0 };
+	struct options o = { .run = RUN_CHOSEN };
 	struct pattern_set set = { 0 };
 	struct error err = { 0 };
 	int status;

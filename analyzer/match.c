@@ -112,7 +112,7 @@ static bool time_fits(const struct premise *p, const struct observation *o, cons
 bool premise_fits(const struct engine *e, const struct premise *p, const struct observation *o,
 		  const struct observation *with)
 {
-	if (!kind_fits(p, o))
+	if (e->hidden[o - e->s->obs] || !kind_fits(p, o))
 		return false;
 	for (size_t i = 0; i < p->n_where; i++)
 		if (!where_fits(e, &p->where[i], o))

@@ -216,6 +216,7 @@ static uint64_t merge_hash(const struct observation *o)
 
 static bool same_event(const struct observation *a, const struct observation *b)
 {
+	struct stamp then, now;
 	int64_t gap;
 
 	if (a->kind != b->kind || a->source != b->source || a->user_written != b->user_written ||
@@ -225,9 +226,11 @@ static bool same_event(const struct observation *a, const struct observation *b)
 	/* two files whose host is not known yet may be of two hosts */
 	if (!a->scope.host && a->member != b->member)
 		return false;
-	if (a->kind->window_s == 0 || a->last.base != b->time.base || !b->time.base)
+	then = a->last.base ? a->last : a->above_last;
+	now = b->time.base ? b->time : b->above;
+	if (a->kind->window_s == 0 || then.base != now.base || !now.base)
 		return true;
-	gap = b->time.ns - a->last.ns;
+	gap = now.ns - then.ns;
 	return gap <= (int64_t)a->kind->window_s * 1000000000 &&
 	       gap >= -(int64_t)a->kind->window_s * 1000000000;
 }
@@ -239,6 +242,8 @@ static void merge(struct observation *into, const struct observation *o)
 		into->first = o->first;
 	if (stamp_order(o->last, into->last, 0) > 0 || !into->last.base)
 		into->last = o->last;
+	if (stamp_order(o->above_last, into->above_last, 0) > 0)
+		into->above_last = o->above_last;
 	if (stamp_order(o->onset, into->onset, 0) < 0)
 		into->onset = o->onset;
 	for (unsigned i = 0; i < o->n_evidence; i++)
@@ -319,6 +324,8 @@ int store_observe(struct store *s, const struct observation *given)
 		o.onset = o.time;
 	if (!o.first.base)
 		o.first = o.last = o.time;
+	if (!o.above_last.base)
+		o.above_last = o.above;
 	equal = find_equal(s, &o);
 	if (equal) {
 		merge(equal, &o);

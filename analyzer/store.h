@@ -146,6 +146,7 @@ struct observation {
 	int64_t error_ns;	/* half-width of the onset's interval */
 	uint32_t count;
 	struct stamp first, last;
+	struct stamp above, above_last;	/* of a line without a time: that of the last dated line above it */
 	uint8_t n_fields, n_evidence;
 	struct field fields[FIELDS_MAX];
 	uint32_t evidence[QUOTES_MAX];

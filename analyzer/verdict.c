@@ -387,6 +387,8 @@ static void build_timeline(struct engine *e)
 	for (size_t i = 0; a->timeline && i < e->s->n_obs && a->n_timeline < TIMELINE_MAX; i++) {
 		int32_t by = -1;
 
+		if (e->hidden[i])
+			continue;
 		for (size_t f = 0; f < a->n_findings && by < 0; f++)
 			if (list_has(&a->findings[f].observations, (uint32_t)i))
 				by = (int32_t)f;

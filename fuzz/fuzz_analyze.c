@@ -316,7 +316,7 @@ static uint64_t analyze_file(const char *path, uint64_t bytes)
 		check_reread(&s);
 		detectors_run(&s);
 		check_store(&s);
-		if (analyze(&s, &set, &a, &err) == 0)
+		if (analyze(&s, &set, RUN_CHOSEN, &a, &err) == 0)
 			hash = check_reports(&a);
 	}
 	check_error(err.code ? -1 : 0, &err, bytes);

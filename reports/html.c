@@ -293,7 +293,7 @@ static int put_chain(struct page *p, struct error *err)
 
 static void put_failures(struct page *p)
 {
-	bool any_stop = report_any_stop(p->s);
+	bool any_stop = report_any_stop(p->a);
 	size_t n = 0;
 
 	if (p->a->status != VERDICT_UNATTRIBUTED)
@@ -303,7 +303,7 @@ static void put_failures(struct page *p)
 	for (size_t i = 0; i < p->s->n_obs; i++) {
 		const struct observation *o = &p->s->obs[i];
 
-		if (!observation_is_failure(o, any_stop) || n++ >= FAILURES_SHOWN)
+		if (!observation_is_failure(p->a, o, any_stop) || n++ >= FAILURES_SHOWN)
 			continue;
 		page_open(p, "li", "r-symptom");
 		words_observation(&p->w, p->s, o);
@@ -320,6 +320,30 @@ static void put_failures(struct page *p)
 	}
 	page_close(p);
 	page_more(p, "p", n, FAILURES_SHOWN, "failures, in the list of observations");
+	page_close(p);
+}
+
+static void put_runs(struct page *p)
+{
+	if (p->a->n_runs < 2)
+		return;
+	page_section(p, "runs", "Runs of the job");
+	page_open(p, "ol", "plain");
+	for (size_t i = 0; i < p->a->n_runs; i++) {
+		page_open(p, "li", NULL);
+		page_leaf(p, "strong", NULL, "Run %zu%s", i + 1, i == p->a->judged ? ", this report" : "");
+		page_open(p, "p", "about");
+		if (p->a->runs[i].from.base) {
+			page_say(p, "from ");
+			page_time(p, p->a->runs[i].from);
+			page_say(p, ": ");
+		}
+		words_run_end(&p->w, &p->a->runs[i]);
+		page_words(p);
+		page_close(p);
+		page_close(p);
+	}
+	page_close(p);
 	page_close(p);
 }
 
@@ -485,6 +509,7 @@ static int put_page(struct page *p, struct error *err)
 	page_open(p, "main", NULL);
 	page_attr(p, "id", "verdict");
 	put_verdict(p);
+	put_runs(p);
 	if (p->a->status == VERDICT_UNATTRIBUTED)
 		put_candidates(p); /* then they are the next thing to know */
 	if (put_chain(p, err))

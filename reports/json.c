@@ -133,6 +133,21 @@ static json_t *job(const struct writer *w)
 			 w->a->world_size ? json_integer(w->a->world_size) : json_null(), "hosts", hosts, "ranks", rows);
 }
 
+/* One verdict for each run of a job that was started again. */
+static json_t *runs(const struct writer *w)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < w->a->n_runs; i++) {
+		const struct run_end *r = &w->a->runs[i];
+
+		json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:s?, s:s, s:b}", "from", stamp(r->from), "status",
+			verdict_status_name(r->status), "headline", text(r->headline), "pattern", r->pattern, "confidence",
+			confidence_name(r->confidence), "judged", i == w->a->judged));
+	}
+	return list;
+}
+
 static json_t *verdict(const struct writer *w)
 {
 	const struct analysis *a = w->a;
@@ -142,9 +157,9 @@ static json_t *verdict(const struct writer *w)
 		json_array_append_new(hosts, id_text(w, a->action_hosts.v[i]));
 	for (size_t i = 0; i < a->n_candidates; i++)
 		json_array_append_new(candidates, text(a->candidates[i]->id));
-	return json_pack("{s:s, s:o, s:{s:o, s:o}, s:o, s:o, s:o}", "status", verdict_status_name(a->status),
+	return json_pack("{s:s, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:o}", "status", verdict_status_name(a->status),
 			 "headline", text(a->headline), "action", "do", text(a->action), "hosts", hosts, "findings",
-			 finding_ids(w, &a->primary), "candidates", candidates, "next_measurement", text(a->next_measurement));
+			 finding_ids(w, &a->primary), "candidates", candidates, "next_measurement", text(a->next_measurement), "runs", runs(w));
 }
 
 static json_t *scope(const struct writer *w, const struct scope *c)

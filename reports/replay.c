@@ -167,6 +167,21 @@ static void check_lists(struct corpus *c, const json_t *report, const json_t *ex
 			differ(c, ok, "not found: %s", json_string_value(json_array_get(list, i)));
 }
 
+/* "runs": the pattern of each run's first finding, "" for none. */
+static void check_runs(struct corpus *c, const json_t *report, const json_t *expected, bool *ok)
+{
+	const json_t *want = json_object_get(expected, "runs"), *have = json_object_get(json_object_get(report, "verdict"), "runs");
+
+	if (want && json_array_size(want) != json_array_size(have))
+		differ(c, ok, "%zu runs, expected %zu", json_array_size(have), json_array_size(want));
+	for (size_t i = 0; i < json_array_size(want) && i < json_array_size(have); i++) {
+		const char *pattern = str(json_array_get(have, i), "pattern"), *text = json_string_value(json_array_get(want, i));
+
+		if (text && strcmp(pattern, text))
+			differ(c, ok, "run %zu is %s, expected %s", i + 1, pattern[0] ? pattern : "none", text[0] ? text : "none");
+	}
+}
+
 static bool compare(struct corpus *c, const json_t *report, const json_t *expected)
 {
 	const char *status = str(json_object_get(report, "verdict"), "status");
@@ -181,6 +196,7 @@ static bool compare(struct corpus *c, const json_t *report, const json_t *expect
 		differ(c, &ok, "role is %s, expected %s", str(primary(report), "role"), str(expected, "role"));
 	check_culprits(c, report, expected, &ok);
 	check_lists(c, report, expected, &ok);
+	check_runs(c, report, expected, &ok);
 	return ok;
 }
 

@@ -221,6 +221,26 @@ static void put_action(struct text *t)
 	}
 }
 
+/* ---- the other runs ---- */
+
+static void put_runs(struct text *t)
+{
+	if (t->a->n_runs < 2)
+		return;
+	section(t, "RUNS OF THE JOB (--run N judges another)");
+	for (size_t i = 0; i < t->a->n_runs; i++) {
+		words_add(&t->w, "%zu. ", i + 1);
+		if (t->a->runs[i].from.base) {
+			words_add(&t->w, "from ");
+			words_stamp(&t->w, t->a->runs[i].from);
+			words_add(&t->w, ": ");
+		}
+		words_run_end(&t->w, &t->a->runs[i]);
+		words_add(&t->w, "%s", i == t->a->judged ? " <- this report" : "");
+		put_wrapped(t, 2, 5);
+	}
+}
+
 /* ---- the chain ---- */
 
 static const char *role_word(enum pattern_role role)
@@ -382,14 +402,14 @@ static void put_observation(struct text *t, const struct observation *o)
 /* Without a proven cause: the failures themselves. */
 static void put_failures(struct text *t)
 {
-	bool any_stop = report_any_stop(t->s);
+	bool any_stop = report_any_stop(t->a);
 	size_t n = 0;
 
 	if (t->a->status != VERDICT_UNATTRIBUTED)
 		return;
 	section(t, "WHAT FAILED");
 	for (size_t i = 0; i < t->s->n_obs; i++)
-		if (observation_is_failure(&t->s->obs[i], any_stop) && n++ < LINES_SHOWN)
+		if (observation_is_failure(t->a, &t->s->obs[i], any_stop) && n++ < LINES_SHOWN)
 			put_observation(t, &t->s->obs[i]);
 	if (n == 0)
 		fprintf(t->out, "  no observation names a failure\n");
@@ -399,7 +419,7 @@ static void put_failures(struct text *t)
 /* Errors that no finding claims, and that are not among the failures above: a person may know what they mean. */
 static void put_unclaimed(struct text *t)
 {
-	bool any_stop = report_any_stop(t->s);
+	bool any_stop = report_any_stop(t->a);
 	size_t n = 0;
 
 	for (size_t i = 0; i < t->a->n_timeline; i++) {
@@ -407,7 +427,7 @@ static void put_unclaimed(struct text *t)
 		const struct observation *o = &t->s->obs[row->observation];
 
 		if (row->finding >= 0 || o->kind->severity < SEV_ERROR ||
-		    (t->a->status == VERDICT_UNATTRIBUTED && observation_is_failure(o, any_stop)))
+		    (t->a->status == VERDICT_UNATTRIBUTED && observation_is_failure(t->a, o, any_stop)))
 			continue;
 		if (n == 0)
 			section(t, "ALSO SEEN, PART OF NO FINDING");
@@ -575,6 +595,7 @@ int report_text(const struct analysis *a, FILE *out, int width, struct error *er
 	words_silent(&t.w, a);
 	put_whole(&t, 0);
 	put_action(&t);
+	put_runs(&t);
 	if (a->status == VERDICT_UNATTRIBUTED)
 		put_candidates(&t); /* then they are the next thing to know */
 	put_chain(&t, links, n);

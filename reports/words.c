@@ -171,6 +171,21 @@ void words_stamp(struct words *w, struct stamp t)
 		words_add(w, " since boot");
 }
 
+void words_run_end(struct words *w, const struct run_end *r)
+{
+	static const char *const ends[] = {
+		[VERDICT_ROOT_CAUSE] = "root cause",
+		[VERDICT_UNATTRIBUTED] = "failed",
+		[VERDICT_OUTCOME] = "ended from outside",
+		[VERDICT_NO_FAILURE] = NULL,
+	};
+
+	words_add(w, "%s", r->headline ? r->headline : "");
+	if (ends[r->status])
+		words_add(w, " [%s%s%s]", ends[r->status], r->status == VERDICT_ROOT_CAUSE ? ", " : "",
+			  r->status == VERDICT_ROOT_CAUSE ? confidence_name(r->confidence) : "");
+}
+
 /* ---- who ---- */
 
 static const char *str(const struct store *s, sid id)
@@ -493,15 +508,20 @@ int report_chain(const struct analysis *a, struct chain_link **ret, size_t *n_re
 	return 0;
 }
 
-bool report_any_stop(const struct store *s)
+static bool about_other_run(const struct analysis *a, const struct observation *o)
 {
-	for (size_t i = 0; i < s->n_obs; i++)
-		if (s->obs[i].kind->stop)
+	return a->hidden && a->hidden[o - a->store->obs];
+}
+
+bool report_any_stop(const struct analysis *a)
+{
+	for (size_t i = 0; i < a->store->n_obs; i++)
+		if (a->store->obs[i].kind->stop && !about_other_run(a, &a->store->obs[i]))
 			return true;
 	return false;
 }
 
-bool observation_is_failure(const struct observation *o, bool any_stop)
+bool observation_is_failure(const struct analysis *a, const struct observation *o, bool any_stop)
 {
-	return any_stop ? o->kind->stop : o->kind->severity == SEV_FATAL;
+	return !about_other_run(a, o) && (any_stop ? o->kind->stop : o->kind->severity == SEV_FATAL);
 }

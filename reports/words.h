@@ -73,6 +73,9 @@ void words_action(struct words *w, const struct analysis *a);
 /* Which ranks left no evidence, as a full clause. */
 void words_silent(struct words *w, const struct analysis *a);
 
+/* How one run ended: "GPU fell off the PCIe bus: rank 3; root cause, probable" */
+void words_run_end(struct words *w, const struct run_end *r);
+
 /* "Root cause", "Failure, cause not proven", ... */
 const char *verdict_phrase(enum verdict_status s);
 
@@ -90,5 +93,5 @@ int report_chain(const struct analysis *a, struct chain_link **ret, size_t *n_re
 		 struct error *err);
 
 /* The failures that wait for an explanation: stops, or where nothing is a stop, fatal ones. */
-bool report_any_stop(const struct store *s);
-bool observation_is_failure(const struct observation *o, bool any_stop);
+bool report_any_stop(const struct analysis *a);
+bool observation_is_failure(const struct analysis *a, const struct observation *o, bool any_stop);

@@ -67,7 +67,7 @@ static void input_read(struct input *in)
 	assert_int_equal(store_init(&in->s, (size_t)64 << 20, &err), 0);
 	assert_int_equal(ingest(&in->s, &set, inputs, 1, &opt, &err), 0);
 	detectors_run(&in->s);
-	assert_int_equal(analyze(&in->s, &set, &in->a, &err), 0);
+	assert_int_equal(analyze(&in->s, &set, RUN_CHOSEN, &in->a, &err), 0);
 	in->analysed = true;
 }
 

@@ -3,6 +3,7 @@
 #include <ctype.h>
 
 #include "analyzer/ingest/prefix.h"
+#include "analyzer/runs.h"
 #include "bundle/cleanup.h"
 
 #define SECOND_NS INT64_C(1000000000)
@@ -186,17 +187,14 @@ static struct stamp stamp_of(const struct value *v)
 static void scope_of_path(const struct store *s, const struct member *m, struct scope *scope)
 {
 	const char *path = intern_str(&s->strings, m->name ? m->name : m->input);
-	const char *attempt = strstr(path, "attempt_"), *slash;
-	int64_t n, local;
+	const char *slash;
+	int64_t local;
 
-	if (!attempt)
+	scope->attempt = path_attempt(path);
+	if (scope->attempt < 0)
 		return;
-	attempt += strlen("attempt_");
-	n = span_number(span_of(attempt, strlen(attempt)));
-	slash = strchr(attempt, '/');
+	slash = strchr(strstr(path, "attempt_"), '/');
 	local = slash ? span_number(span_of(slash + 1, strlen(slash + 1))) : -1;
-	if (n >= 0 && n < 10000)
-		scope->attempt = (int32_t)n;
 	if (local >= 0 && local < 10000)
 		scope->local_rank = (int32_t)local;
 }

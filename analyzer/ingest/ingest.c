@@ -616,7 +616,8 @@ static void settle_years(struct store *s)
 	int64_t start = year ? time_from_civil(year, 1, 1) * DAY_NS : 0;
 
 	for (size_t i = 0; year && i < s->n_obs; i++) {
-		struct stamp *t[] = { &s->obs[i].time, &s->obs[i].onset, &s->obs[i].first, &s->obs[i].last };
+		struct stamp *t[] = { &s->obs[i].time, &s->obs[i].onset, &s->obs[i].first, &s->obs[i].last,
+				      &s->obs[i].above, &s->obs[i].above_last };
 
 		for (size_t k = 0; k < ARRAY_SIZE(t); k++)
 			if (t[k]->base == TIME_YEARLESS)

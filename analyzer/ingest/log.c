@@ -15,6 +15,7 @@
 #define TUNE_AFTER ((uint64_t)4 << 20)	/* bytes; then after 4 times as many, and so on */
 #define TUNE_SAMPLE ((size_t)128 << 10)
 #define TUNE_BYTES_PER_TRY 512	/* a try costs about as much as 64 bytes */
+#define ABOVE ((size_t)16 << 10)
 #define NOTICED_LATE_NS INT64_C(60000000000)
 
 struct log {
@@ -42,6 +43,8 @@ struct log {
 	size_t line_start, line_end;
 	size_t parsed_start;		/* line that `prefix` is of; SIZE_MAX: none */
 	struct prefix prefix;
+	uint64_t above_at;		/* offset of the last line whose time_above() was asked for, and the answer */
+	struct stamp above;
 	struct log_counts counts;
 	uint64_t last_hit;		/* offset of the last line with a hit, + 1 */
 };
@@ -91,7 +94,8 @@ void log_begin(struct log *l, uint32_t member)
 	l->have = l->counted = 0;
 	l->base = l->newlines = 0;
 	l->mid_line = l->timed = l->in_pieces = false;
-	l->last_hit = 0;
+	l->last_hit = l->above_at = 0;
+	l->above = (struct stamp){ 0 };
 	memset(l->seen, 0, (l->sc->n_sigs + BUILT_IN_COUNT) * sizeof(*l->seen));
 }
 
@@ -274,6 +278,33 @@ static void learn(struct log *l, const struct observation *o)
 	identity_learn(l->s, &id);
 }
 
+/*
+ * Time of the last dated line above this one; what earlier blocks end with counts too.
+ * No further up than ABOVE bytes, or than the line that was asked about last.
+ */
+static struct stamp time_above(struct log *l)
+{
+	size_t end = l->line_start, stop = end > ABOVE ? end - ABOVE : 0;
+	struct stamp t = { 0 };
+
+	if (l->base && !l->timed)
+		return t;
+	while (!t.base && end > stop && l->base + end != l->above_at) {
+		const uint8_t *nl = memrchr(l->buf, '\n', end - 1);
+		size_t start = nl ? (size_t)(nl - l->buf) + 1 : 0;
+
+		t = prefix_parse((const char *)l->buf + start, end - start < 512 ? end - start : 512, l->opt.tz_ns, l->opt.tz_known).time;
+		end = start;
+	}
+	if (!t.base && l->base + end == l->above_at)
+		t = l->above;
+	else if (!t.base && end == 0 && l->base)
+		t = l->s->members[l->member].last;
+	l->above_at = l->base + l->line_start;
+	l->above = t;
+	return t;
+}
+
 static const struct kind *kind_of(const struct compiled_signature *c, const struct store *s, const struct observation *o)
 {
 	const char *value = c->sig->by_field ? observation_get(s, o, c->sig->by_field) : "";
@@ -326,6 +357,8 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 	o.user_written = o.source == SRC_KERNEL && l->prefix.user_written;
 	if (!o.time.base)
 		o.time = l->prefix.time;
+	if (!o.time.base)
+		o.above = time_above(l);
 	o.onset = o.time;
 	if (o.time.base)
 		o.onset.ns -= timeout_ns;

@@ -24,6 +24,7 @@ import cases_host  # noqa: E402,F401
 import cases_network  # noqa: E402,F401
 import cases_none  # noqa: E402,F401
 import cases_program  # noqa: E402,F401
+import cases_runs  # noqa: E402,F401
 import cases_scheduler  # noqa: E402,F401
 
 
