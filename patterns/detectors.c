@@ -7,6 +7,11 @@ static const struct detector *const detectors[] = {
 	&detector_work_lag,
 	&detector_exception_scope,
 	&detector_link_flap,
+	&detector_wrapped_message,	/* before bus_errors: gives lost GPUs their names */
+	&detector_bus_errors,
+	&detector_soft_lockups,
+	&detector_lost_devices,
+	&detector_driver_stuck,
 };
 
 extern const struct embedded_file shipped_patterns[];

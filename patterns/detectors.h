@@ -15,7 +15,8 @@ struct detector {
 	void (*run)(struct store *s);
 };
 
-extern const struct detector detector_work_lag, detector_exception_scope, detector_link_flap;
+extern const struct detector detector_bus_errors, detector_driver_stuck, detector_exception_scope, detector_link_flap,
+	detector_lost_devices, detector_soft_lockups, detector_work_lag, detector_wrapped_message;
 
 void detectors_run(struct store *s);
 size_t detector_count(void);

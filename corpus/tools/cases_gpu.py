@@ -410,3 +410,229 @@ def fm_down(box):
 @case("fabric_manager_down/no-journal", "degraded", "The journal that names the version mismatch was not collected.")
 def fm_down_cut(box):
     error802(box, False)
+
+
+# ---------------------------------------------------------------- NVLink SHARP that is refused
+
+INIT_CUDA = "torch.distributed.DistBackendError: NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.cpp:93, unhandled cuda error " \
+    "(run with NCCL_DEBUG=INFO for details), NCCL version 2.27.3"
+
+
+def nvls_refused(box, seed, error, fabric_manager, text="200 lines"):
+    """Every rank of one host fails while NCCL sets up NVLink SHARP; `fabric_manager`: lines of its journal, or None."""
+    s = sc.Scene(["pipit-01", "pipit-02"], seed=seed, start="2026-10-02 07:00:00")
+    for r in s.ranks:
+        log = Log()
+        sc.startup(s, log, r, s.start)
+        t = s.start + 20 * SEC
+        sc.nccl_init(s, log, r, t, brief=r.local != 0)
+        if r.host is s.hosts[1]:
+            log.say(t + SEC, sc.nccl_warn(r, "transport/nvls.cc:254", error), sc.nccl(r, "transport/nvls.cc:409 -> 1", r.tid))
+            sc.died_with(log, r, t + SEC + r.local * 20_000_000, sc.TB_INIT, INIT_CUDA)
+            log.say(t + SEC + r.local * 20_000_000, "[rank%d]: ncclUnhandledCudaError: Call to CUDA function failed." % r.rank)
+        else:
+            remote_error(log, r, t + 4 * SEC + r.rank * 9_000_000, s.hosts[1].ip)
+        box.put("logs/rank_%d.log" % r.rank, log)
+    if fabric_manager is not None:
+        t = s.start - 40 * MIN
+        rows = fm_noise(t) + [(t + 50 * MIN, "[%s] %s" % (sc.stamp(t + 50 * MIN, "fm"), x)) for x in fabric_manager]
+        box.put("pipit-02/fabricmanager.log", [x for _, x in sorted(rows)])
+    return s
+
+
+PRESENT_STATE = "Cuda failure 401 'the operation cannot be performed in the present state'"
+
+
+@case("fabric_manager_down/nvls-401", "positive", """NVLink SHARP is refused on one host; its fabric manager reports that its version is not the driver's.""")
+def nvls_401(box):
+    nvls_refused(box, 701, PRESENT_STATE, ["[ERROR] [tid 2203] fabric manager NVIDIA GPU driver interface version 570.86.10 don't match with driver version 570.86.15. "
+                                           "Please update with matching NVIDIA driver package."])
+    box.expect("root_cause", "fabric_manager_down", culprits=[{"host": "pipit-02"}], evidence=[PRESENT_STATE], must_not=["nvls_resource_exhausted", "cuda_error", "python_exception"])
+
+
+@case("nvls_resource_exhausted/nvls-out-of-memory", "adjacent", "The twin of fabric_manager_down/nvls-401: the same call fails for want of multicast memory, and the fabric manager runs.")
+def nvls_oom(box):
+    nvls_refused(box, 701, "Cuda failure 2 'out of memory'", ["[INFO] [tid 2203] fabric manager is running"])
+    box.expect("root_cause", "nvls_resource_exhausted", culprits=[{"host": "pipit-02"}], evidence=["nvls.cc:254 NCCL WARN Cuda failure 2 'out of memory'"],
+               must_not=["cuda_oom", "fabric_manager_down", "python_exception"])
+
+
+@case("nvls_setup_refused/no-fabric-manager-log", "degraded", "As fabric_manager_down/nvls-401 without the fabric manager's log: open, and its state is the first thing to ask for.")
+def nvls_open(box):
+    nvls_refused(box, 701, PRESENT_STATE, None)
+    box.expect("unattributed", "nvls_setup_refused", evidence=[PRESENT_STATE], must_not=["nvls_resource_exhausted", "cuda_oom", "fabric_manager_down"])
+
+
+# ---------------------------------------------------------------- a container without its devices
+
+def no_nvml(box, seed, host_text, kernel):
+    s = sc.Scene(["petrel-04"], per_host=4, bus=sc.A100[:4], seed=seed, start="2026-09-20 05:00:00")
+    logs, end = quick(s, leader=150, others=6)
+    for r in s.ranks:
+        sc.died_with(logs[r.rank], r, end + r.rank * 70_000_000, sc.TB_STEP, "pynvml.NVMLError_Unknown: Unknown Error")
+    put_logs(box, logs)
+    box.put("container.txt", ["root@7c51d0e2ab44:/workspace# nvidia-smi", "Failed to initialize NVML: Unknown Error"])
+    if host_text:
+        box.put("petrel-04/host.txt", host_text(s, end))
+    if kernel:
+        kernel(s, end)
+        box.put("petrel-04/dmesg.log", sc.kernel_log(s, s.hosts[0], end + 2 * MIN, "ctime"))
+    return s
+
+
+def reloaded(s, end):
+    t = end - 3 * SEC
+    return ["%s petrel-04 systemd[1]: %s" % (sc.stamp(t, "syslog"), x) for x in ("Starting Daily apt upgrade and clean activities...", "Reloading.")] + \
+        ["petrel-04 $ nvidia-smi -L"] + ["GPU %d: NVIDIA A100-SXM4-80GB (UUID: %s)" % (i, u) for i, u in enumerate(s.hosts[0].uuids)]
+
+
+@case("container_runtime_error/devices-lost", "positive", "systemd reads its units again, and the running container loses /dev/nvidia*; the host still lists all four GPUs.")
+def devices_lost(box):
+    no_nvml(box, 711, reloaded, lambda s, end: None)
+    box.expect("root_cause", "container_runtime_error", evidence=["Failed to initialize NVML: Unknown Error"], must_not=["gpu_missing", "gpu_fell_off_bus", "python_exception"])
+
+
+def lost_first(s, end):
+    xid(s.hosts[0], end - 5 * SEC, s[2], 79, "GPU has fallen off the bus.")
+
+
+@case("gpu_fell_off_bus/nvml-unknown-error", "adjacent", "The twin of container_runtime_error/devices-lost: nothing was reloaded, and the kernel saw a GPU leave the bus.")
+def nvml_lost(box):
+    s = no_nvml(box, 711, None, lost_first)
+    box.expect("root_cause", "gpu_fell_off_bus", culprits=[{"host": "petrel-04", "gpu": s[2].gpu}], evidence=["): 79, pid='<unknown>'"], must_not=["container_runtime_error", "gpu_missing"])
+
+
+@case("gpu_access_refused/container-only", "degraded", "As container_runtime_error/devices-lost, with nothing from the host.")
+def nvml_open(box):
+    no_nvml(box, 711, None, None)
+    box.expect("unattributed", "gpu_access_refused", evidence=["NVMLError_Unknown"], must_not=["container_runtime_error", "gpu_missing", "gpu_fell_off_bus"])
+
+
+# ---------------------------------------------------------------- a lost GPU without an Xid
+
+@case("gpu_fell_off_bus/wrapped-message", "positive", """The driver's message is wrapped over three lines and has no Xid; the probe that fails afterwards is its consequence.""")
+def wrapped(box):
+    s = sc.Scene(["knot-05"], seed=721, start="2026-08-02 09:00:00")
+    logs, end = quick(s, leader=160, others=4)
+    h, bad = s.hosts[0], s[3]
+    for i, line in enumerate(("NVRM: The NVIDIA GPU %s" % bad.gpu, "NVRM: (PCI ID: 10de:2330) installed in this system has", "NVRM: fallen off the bus and is not responding to commands.")):
+        klog(h, end + i * 1000, line)
+    klog(h, end + 40_000, "nvidia %s: probe with driver nvidia failed with error -1" % bad.gpu)
+    klog(h, end + 90_000, "NVRM: The NVIDIA probe routine failed for 1 device(s).")
+    sc.died_with(logs[3], bad, end + SEC, sc.TB_STEP, "RuntimeError: No CUDA GPUs are available")
+    put_logs(box, logs)
+    box.put("knot-05/dmesg.log", sc.kernel_log(s, h, end + 2 * MIN, "ctime"))
+    box.expect("root_cause", "gpu_fell_off_bus", culprits=[{"host": "knot-05", "gpu": bad.gpu}], evidence=["fallen off the bus and is not responding to commands."],
+               must_not=["gpu_missing", "python_exception_one_rank"])
+
+
+@case("gpu_missing/probe-failed", "adjacent", "The twin of gpu_fell_off_bus/wrapped-message: the same three lines, but the GPU is one that this driver does not support.")
+def unsupported(box):
+    s = sc.Scene(["knot-05"], seed=721, start="2026-08-02 09:00:00")
+    logs, end = quick(s, leader=160, others=4)
+    h, bad = s.hosts[0], s[3]
+    for i, line in enumerate(("NVRM: The NVIDIA GPU %s" % bad.gpu, "NVRM: (PCI ID: 10de:2330) installed in this system is not supported", "NVRM: by the NVIDIA 470.256.02 driver release.")):
+        klog(h, end + i * 1000, line)
+    klog(h, end + 40_000, "nvidia %s: probe with driver nvidia failed with error -1" % bad.gpu)
+    klog(h, end + 90_000, "NVRM: The NVIDIA probe routine failed for 1 device(s).")
+    sc.died_with(logs[3], bad, end + SEC, sc.TB_STEP, "RuntimeError: No CUDA GPUs are available")
+    put_logs(box, logs)
+    box.put("knot-05/dmesg.log", sc.kernel_log(s, h, end + 2 * MIN, "ctime"))
+    box.expect("root_cause", "gpu_missing", culprits=[{"host": "knot-05"}], evidence=["probe with driver nvidia failed with error -1"], must_not=["gpu_fell_off_bus"])
+
+
+# ---------------------------------------------------------------- the path to a device
+
+def path_errors(box, seed, lines, lost=True, form="ctime", leader=160):
+    """`lines(s, h, bad, end)` writes what the path reported before rank 5's GPU was lost."""
+    s = sc.Scene(["stilt-02"], seed=seed, start="2026-07-30 22:00:00")
+    logs, end = quick(s, leader=leader, others=4)
+    h, bad = s.hosts[0], s[5]
+    lines(h, bad, end)
+    if lost:
+        xid(h, end, bad, 79, "GPU has fallen off the bus.")
+    sc.died_with(logs[5], bad, end + SEC, sc.TB_STEP, "torch.AcceleratorError: CUDA error: unknown error")
+    put_logs(box, logs)
+    box.put("stilt-02/dmesg.log", sc.kernel_log(s, h, end + 2 * MIN, form))
+    return s, bad
+
+
+def corrected(n):
+    def lines(h, bad, end):
+        port = "0000:%02x:01.0" % (int(bad.gpu[5:7], 16) - 2)
+        for i in range(n):
+            t = end - (n - i) * 70 * SEC
+            klog(h, t, "pcieport %s: AER: Corrected error message received from %s" % (port, port))
+            klog(h, t + 1000, "pcieport %s: PCIe Bus Error: severity=Corrected, type=Data Link Layer, (Transmitter ID)" % port)
+            klog(h, t + 2000, "pcieport %s:   device [10b5:c030] error status/mask=00001100/0000a000" % port)
+    return lines
+
+
+@case("pcie_error/corrected-before-loss", "positive", "The port above the GPU reports corrected errors five times in six minutes; then the GPU leaves the bus.")
+def aer_repeated(box):
+    _, bad = path_errors(box, 731, corrected(5))
+    box.expect("root_cause", "pcie_error", culprits=[{"host": "stilt-02", "gpu": bad.gpu}], evidence=["PCIe Bus Error: severity=Corrected, type=Data Link Layer"], must_not=["gpu_fell_off_bus"])
+
+
+@case("gpu_fell_off_bus/one-corrected-error", "adjacent", "The twin of pcie_error/corrected-before-loss: one corrected error is no pattern.")
+def aer_once(box):
+    _, bad = path_errors(box, 731, corrected(1))
+    box.expect("root_cause", "gpu_fell_off_bus", culprits=[{"host": "stilt-02", "gpu": bad.gpu}], evidence=["): 79, pid='<unknown>'"], must_not=["pcie_error"])
+
+
+def fatal(h, bad, end):
+    klog(h, end - 9_000, "nvidia %s: AER: PCIe Bus Error: severity=Uncorrected (Fatal), type=Transaction Layer, (Receiver ID)" % bad.gpu, 3)
+    klog(h, end - 8_000, "nvidia %s: AER: can't recover (no error_detected callback)" % bad.gpu, 3)
+    klog(h, end - 7_000, "pcieport 0000:ba:01.0: AER: device recovery failed", 3)
+
+
+@case("pcie_error/fatal-on-the-gpu", "positive", "A fatal PCIe error on the GPU itself, which its driver cannot recover from.")
+def aer_fatal(box):
+    _, bad = path_errors(box, 735, fatal)
+    box.expect("root_cause", "pcie_error", evidence=["severity=Uncorrected (Fatal), type=Transaction Layer"], must_not=["gpu_fell_off_bus"])
+
+
+@case("pcie_error/kernel-log-only", "degraded", "The kernel log alone, with monotonic times.")
+def aer_cut(box):
+    s = sc.Scene(["stilt-02"], seed=735, start="2026-07-30 22:00:00")
+    fatal(s.hosts[0], s[5], s.start + MIN)
+    box.put("dmesg.log", sc.kernel_log(s, s.hosts[0], s.start + 2 * MIN, "mono", quiet=20))
+    box.expect("root_cause", "pcie_error", evidence=["can't recover (no error_detected callback)"], must_not=["gpu_fell_off_bus"])
+
+
+# ---------------------------------------------------------------- stuck in the driver
+
+def uvm_stack(h, ns, task, pid):
+    klog(h, ns, "INFO: task %s:%d blocked for more than 122 seconds." % (task, pid), 3)
+    klog(h, ns + 1000, "      Tainted: P           OE      6.8.0-52-generic #53-Ubuntu", 3)
+    klog(h, ns + 2000, "task:%-16sstate:D stack:0     pid:%-6d tgid:%-6d ppid:%-6d flags:0x00000002" % (task, pid, pid, pid - 61), 6)
+    for i, f in enumerate(("__schedule+0x27c/0x6b0", "schedule+0x33/0x110", "rwsem_down_read_slowpath+0x259/0x4f0", "uvm_va_space_mm_or_current_retain+0x3c/0xd0 [nvidia_uvm]",
+                           "uvm_unlocked_ioctl_entry+0x6b/0x90 [nvidia_uvm]", "__x64_sys_ioctl+0xa0/0xf0")):
+        klog(h, ns + 3000 + i * 500, " %s" % f, 6)
+
+
+def stuck_driver(box, first):
+    s = sc.Scene(["dotterel-09"], seed=741, start="2026-08-11 13:00:00")
+    logs, end = quick(s, leader=150, others=5)
+    h = s.hosts[0]
+    if first:
+        gsp_lines(h, end - 20 * SEC, s[1], 1)
+    uvm_stack(h, end + 125 * SEC, "pt_main_thread", s[1].pid)
+    for r in s.ranks:
+        if r.rank != 1:
+            sc.watchdog(s, logs[r.rank], r, end + 600 * SEC + r.rank * 20_000_000, 5_120, numel_in=4194304, first=r.rank == 0)
+    put_logs(box, logs)
+    box.put("dotterel-09/dmesg.log", sc.kernel_log(s, h, end + 11 * MIN, "ctime"))
+    return s
+
+
+@case("gpu_driver_stuck/uvm-ioctl", "positive", "Rank 1's process sits in state D inside an ioctl of the GPU driver; nothing says why. Everything else is its effect.")
+def uvm(box):
+    s = stuck_driver(box, False)
+    box.expect("unattributed", "gpu_driver_stuck", evidence=["INFO: task pt_main_thread:%d blocked for more than 122 seconds." % s[1].pid], must_not=["storage_hang", "collective_timeout", "gpu_gsp_timeout"])
+
+
+@case("gpu_gsp_timeout/uvm-ioctl", "adjacent", "The twin of gpu_driver_stuck/uvm-ioctl: the firmware stopped answering before.")
+def uvm_gsp(box):
+    s = stuck_driver(box, True)
+    box.expect("root_cause", "gpu_gsp_timeout", culprits=[{"host": "dotterel-09", "gpu": s[1].gpu}], evidence=["Timeout after 6s of waiting for RPC response from GPU1 GSP!"], must_not=["storage_hang"])

@@ -212,3 +212,78 @@ def node_full(box):
 @case("node_failure/slurm-lines-only", "degraded", "Slurm's three lines.")
 def node_cut(box):
     node_lost(box, 0)
+
+
+# ---------------------------------------------------------------- host_cpu_error
+
+def lockups(box, n, storage=False):
+    s = small(751, "plover", n=4, start="2026-10-05 10:00:00")
+    logs, end = quick(s, leader=180, others=6)
+    h = s.hosts[0]
+    for i in range(n):
+        klog(h, end + i * 28 * SEC, "watchdog: BUG: soft lockup - CPU#44 stuck for %ds! [pt_main_thread:%d]" % (22 + 26 * i, s[2].pid), 0)
+    if storage:
+        klog(h, end - 40 * SEC, "nfs: server 10.41.9.2 not responding, still trying", 5)
+    for r in s.ranks:
+        if r.rank != 2:
+            sc.watchdog(s, logs[r.rank], r, end + 600 * SEC + r.rank * 30_000_000, 2_905, first=r.rank == 0)
+    put_logs(box, logs)
+    box.put("plover-01/dmesg.log", sc.kernel_log(s, h, end + 11 * MIN, "ctime", quiet=14))
+    return s
+
+
+@case("host_cpu_error/soft-lockups", "positive", "One CPU of the host reports a soft lockup five times in a row; the rank on it is never heard of again.")
+def soft_lockups(box):
+    lockups(box, 5)
+    box.expect("root_cause", "host_cpu_error", culprits=[{"host": "plover-01"}], evidence=["soft lockup - CPU#44 stuck for 22s!"], must_not=["collective_timeout", "rank_stalled", "storage_hang"])
+
+
+@case("storage_hang/soft-lockups-after", "adjacent", "The twin of host_cpu_error/soft-lockups: the storage server had stopped answering before.")
+def soft_lockups_nfs(box):
+    lockups(box, 5, True)
+    box.expect("root_cause", "storage_hang", culprits=[{"host": "plover-01"}], evidence=["nfs: server 10.41.9.2 not responding"], must_not=["host_cpu_error"])
+
+
+@case("collective_timeout/one-soft-lockup", "adjacent", "The twin of host_cpu_error/soft-lockups: a single one, as a hypervisor's pause makes; why rank 2 fell silent stays open.")
+def soft_lockup(box):
+    lockups(box, 1)
+    box.expect("unattributed", "collective_timeout", must_not=["host_cpu_error", "storage_hang"])
+
+
+# ---------------------------------------------------------------- local_disk_failure
+
+def nvme(box, back, io_errors=True, logs_too=True):
+    s = small(761, "godwit", n=4, start="2026-10-07 10:00:00")
+    logs, end = quick(s, leader=180, others=6)
+    h = s.hosts[0]
+    for i in range(3):
+        klog(h, end - 62 * SEC + i, "nvme nvme1: I/O tag %d (%04x) opcode 0x1 (I/O Cmd) QID 11 timeout, aborting req_op:WRITE(1) size:131072" % (320 + i, 0x1140 + i))
+    klog(h, end - 31 * SEC, "nvme nvme1: I/O tag 320 (1140) opcode 0x1 (I/O Cmd) QID 11 timeout, reset controller")
+    if back:
+        klog(h, end - 29 * SEC, "nvme nvme1: 64/0/0 default/read/poll queues", 6)
+    elif io_errors:
+        klog(h, end - SEC, "I/O error, dev nvme1n1, sector 771203456 op 0x1:(WRITE) flags 0x4000 phys_seg 16 prio class 2", 3)
+    if not back:
+        sc.died_with(logs[1], s[1], end, sc.TB_SAVE, "OSError: [Errno 5] Input/output error: '/local/cache/shard_1.bin'")
+    if logs_too:
+        put_logs(box, logs)
+    box.put("godwit-01/dmesg.log", sc.kernel_log(s, h, end + 2 * MIN, "syslog", quiet=14))
+    return s
+
+
+@case("local_disk_failure/nvme-reset", "positive", "A local NVMe drive times out, is reset and does not come back; the rank that writes to it dies of EIO.")
+def nvme_dead(box):
+    nvme(box, False)
+    box.expect("root_cause", "local_disk_failure", evidence=["QID 11 timeout, reset controller"], must_not=["python_exception_one_rank", "disk_full", "pcie_error"])
+
+
+@case("local_disk_failure/reset-lines-only", "degraded", "The kernel log without the I/O error and without the ranks.")
+def nvme_cut(box):
+    nvme(box, False, False, False)
+    box.expect("root_cause", "local_disk_failure", evidence=["QID 11 timeout, reset controller"], must_not=["pcie_error"])
+
+
+@case("none/nvme-reset-recovered", "benign", "The twin of local_disk_failure/nvme-reset: the drive is back two seconds after its reset, and the run goes on.")
+def nvme_back(box):
+    nvme(box, True)
+    box.expect("no_failure", None, must_not=["local_disk_failure"])

@@ -321,3 +321,89 @@ def not_memlock(box):
     box.put("dunlin-11/dmesg.log", sc.kernel_log(s, h, end + MIN, "ctime", quiet=10))
     box.expect("root_cause", "host_oom", culprits=[{"host": "dunlin-11", "pid": s[1].pid}], evidence=["Out of memory: Killed process %d (python)" % s[1].pid],
                must_not=["memlock_limit", "process_killed"])
+
+
+# ---------------------------------------------------------------- devices and addresses that do not fit together
+
+def init_error(box, seed, where, text, error="unhandled system error", last="ncclSystemError: System call (e.g. socket, malloc) or external library call failed or device error. ",
+               everywhere=False, extra=None, only=None):
+    """NCCL fails while it connects: on the second host, or everywhere."""
+    s = sc.Scene(["whimbrel-01", "whimbrel-02"], per_host=4, bus=sc.A100[:4], seed=seed, start="2026-09-25 09:00:00")
+    logs = {}
+    for r in s.ranks:
+        log = logs[r.rank] = Log()
+        sc.startup(s, log, r, s.start)
+        t = s.start + 20 * SEC
+        sc.nccl_init(s, log, r, t)
+        if r.host is s.hosts[1] or everywhere:
+            log.say(t + SEC, sc.nccl_warn(r, where, text % {"rank": r.rank, "peer": s.hosts[0].ip}), sc.nccl(r, "transport/net.cc:741 -> 2", r.tid + 44))
+            sc.died_with(log, r, t + SEC + r.rank * 10_000_000, sc.TB_INIT, NCCL_INIT_FAILED.replace("unhandled system error", error))
+            log.say(t + SEC + r.rank * 10_000_000, "[rank%d]: %s" % (r.rank, last))
+        else:
+            remote_error(log, r, t + 3 * SEC, s.hosts[1].ip)
+        if extra:
+            extra(s, log, r, t)
+    if only is not None:
+        logs = {only: logs[only]}
+    put_logs(box, logs)
+    return s
+
+
+LAYER = "NET/IB : Remote RoCE device is incompatible with the local [4]mlx5_4:1/IB. Try selecting NICs of only one link type using NCCL_IB_HCA"
+
+
+@case("nccl_wrong_hca/link-layer-mismatch", "positive", "One host's list of devices begins with its Ethernet ports, the other's with InfiniBand.")
+def link_layer(box):
+    init_error(box, 771, "transport/net_ib.cc:1050", LAYER, "internal error", "ncclInternalError: Internal check failed.")
+    box.expect("root_cause", "nccl_wrong_hca", evidence=["Remote RoCE device is incompatible with the local"], must_not=["comm_library_bug", "python_exception", "rdma_link_unreliable"])
+
+
+@case("nccl_wrong_hca/one-log", "degraded", "One rank's log.")
+def link_layer_cut(box):
+    init_error(box, 771, "transport/net_ib.cc:1050", LAYER, "internal error", "ncclInternalError: Internal check failed.", only=5)
+    box.expect("root_cause", "nccl_wrong_hca", culprits=[{"rank": 5}], evidence=["is incompatible with the local"], must_not=["comm_library_bug", "python_exception_one_rank"])
+
+
+@case("nccl_wrong_ifname/link-local-ipv6", "adjacent", "Looks like node_network_broken: NCCL chose an address that is only good on its own link, zone and all.")
+def zone(box):
+    init_error(box, 773, "misc/socket.cc:483", "socketStartConnect: Connect to fe80::a236:9fff:fe4c:11%%eno1<42311> failed : Invalid argument")
+    box.expect("root_cause", "nccl_wrong_ifname", evidence=["Connect to fe80::a236:9fff:fe4c:11%eno1<42311> failed"], must_not=["node_network_broken", "bootstrap_unreachable"])
+
+
+@case("nccl_wrong_ifname/address-family", "adjacent", "Gloo on one host took an IPv6 address, on the other an IPv4 one.")
+def family(box):
+    s = sc.Scene(["whimbrel-11", "whimbrel-12"], per_host=2, bus=sc.L40, seed=775, start="2026-09-26 09:00:00")
+    for r in s.ranks:
+        log = Log()
+        sc.startup(s, log, r, s.start)
+        sc.died_with(log, r, s.start + 9 * SEC + r.rank * 100_000_000, sc.TB_INIT, "RuntimeError: [enforce fail at ../third_party/gloo/gloo/transport/tcp/pair.cc:206] address family mismatch")
+        box.put("rank_%d.log" % r.rank, log)
+    box.expect("root_cause", "nccl_wrong_ifname", evidence=["address family mismatch"], must_not=["python_exception", "config_error", "node_network_broken"])
+
+
+@case("node_network_broken/rccl-wording", "adjacent", "Shares the connect-failed line with bootstrap_unreachable; the older wording of RCCL, and a host that no route leads to.")
+def rccl(box):
+    s = init_error(box, 777, "include/socket.h:415", "Net : Connect to 10.41.6.21<52061> failed : No route to host")
+    box.expect("root_cause", "node_network_broken", culprits=[{"host": s.hosts[0].name}], evidence=["Net : Connect to 10.41.6.21<52061> failed : No route to host"], must_not=["bootstrap_unreachable"])
+
+
+AV = "NET/OFI CM: Unable to insert remote address into address vector for device. RC: Invalid argument"
+
+
+@case("libfabric_error/address-vector", "positive", "The two hosts lie in different zones: the provider refuses the peer's address.")
+def address_vector(box):
+    init_error(box, 779, "cm/nccl_ofi_cm_resources.cpp:98", AV, everywhere=True)
+    box.expect("root_cause", "libfabric_error", evidence=["Unable to insert remote address into address vector"], must_not=["efa_handshake_failed", "comm_error", "python_exception"])
+
+
+@case("libfabric_error/null-context", "degraded", "One rank's log with the plugin's complaint about a completion that belongs to no request.")
+def null_context(box):
+    init_error(box, 781, "ofi_process_cq:1200", "NET/OFI Invalid request context provided", only=6)
+    box.expect("root_cause", "libfabric_error", culprits=[{"rank": 6}], evidence=["NET/OFI Invalid request context provided"], must_not=["efa_handshake_failed", "python_exception_one_rank"])
+
+
+@case("efa_handshake_failed/unresponsive-receiver", "adjacent", "The twin of libfabric_error/address-vector: the address is accepted, the peer does not answer the handshake.")
+def unresponsive(box):
+    init_error(box, 779, "ofi_process_cq:177", "NET/OFI Request 0x7f11c0de0%(rank)d00 completed with error. RC: 113. Error: 4110 (Unresponsive receiver (reachable by EFA device but "
+               "handshake failed)). Completed length: 0", everywhere=True)
+    box.expect("root_cause", "efa_handshake_failed", evidence=["Unresponsive receiver (reachable by EFA device but handshake failed)"], must_not=["libfabric_error", "comm_error", "python_exception"])
