@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "analyzer/analysis.h"
+#include "analyzer/device_codes.h"
 #include "analyzer/explain.h"
 #include "analyzer/identity.h"
 #include "analyzer/ingest/ingest.h"
@@ -72,7 +73,7 @@ static const char usage_text[] =
 "  --jobs N           threads (default: one per processor)\n"
 "  --digest           SHA-256 of every input, whatever its size\n"
 "  --exit-code        exit 10 when a root cause was found, 11 when a failure was not attributed\n"
-"  --explain PATTERN  print a pattern's specification and exit\n"
+"  --explain PATTERN  print a pattern's specification (or what xid:N, sxid:N mean) and exit\n"
 "  --list-patterns    list the patterns and exit\n"
 "  --help, --version\n"
 "\n"
@@ -424,6 +425,8 @@ static int explain_command(const struct options *o, const struct pattern_set *se
 		explain_list(set, stdout);
 		return 0;
 	}
+	if (code_explain(o->explain, stdout) == 0)
+		return 0;
 	p = pattern_find(set, o->explain);
 	if (!p)
 		return usage("\"%s\" is no pattern; --list-patterns lists them", o->explain);

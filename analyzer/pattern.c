@@ -267,6 +267,28 @@ static int add_cause(struct loader *l, const json_t *o)
 
 /* ---- signatures ---- */
 
+/* Each Xid has its kind. */
+static int take_xid_kinds(struct loader *l, struct signature *sig)
+{
+	size_t n = 0;
+
+	while (xid_at(n))
+		n++;
+	sig->by_field = "code";
+	sig->by_values = ARENA_ARRAY(&l->set->arena, const char *, n);
+	sig->by_kinds = ARENA_ARRAY(&l->set->arena, const char *, n);
+	if (!sig->by_values || !sig->by_kinds)
+		return refuse(l, "codes", ": out of memory");
+	for (; sig->n_by < n; sig->n_by++) {
+		char value[16];
+
+		snprintf(value, sizeof(value), "%u", xid_at(sig->n_by)->code);
+		sig->by_values[sig->n_by] = copy(l, value);
+		sig->by_kinds[sig->n_by] = xid_at(sig->n_by)->kind;
+	}
+	return 0;
+}
+
 static int get_kind_by(struct loader *l, const json_t *o, struct signature *sig)
 {
 	const json_t *by = json_object_get(o, "kind_by"), *kinds = json_object_get(by, "kinds");
@@ -274,7 +296,7 @@ static int get_kind_by(struct loader *l, const json_t *o, struct signature *sig)
 	json_t *kind;
 
 	if (!by)
-		return 0;
+		return sig->codes == CODES_XID ? take_xid_kinds(l, sig) : 0;
 	if (get_text(l, by, "field", true, &sig->by_field))
 		return -1;
 	sig->by_values = ARENA_ARRAY(&l->set->arena, const char *, json_object_size(kinds) + 1);
@@ -311,18 +333,23 @@ static int get_set(struct loader *l, const json_t *o, struct signature *sig)
 
 static int add_signature(struct loader *l, const json_t *o)
 {
-	static const char *const keys[] = { "id", "kind", "class", "literal", "nocase", "regex", "set", "kind_by",
+	static const char *const keys[] = { "id", "kind", "class", "literal", "nocase", "regex", "set", "codes", "kind_by",
 					    "match", "no_match" };
+	static const char *const tables[] = { [CODES_NONE] = "none", [CODES_XID] = "xid", [CODES_SXID] = "sxid" };
 	struct pattern_set *set = l->set;
 	void *grown = arena_grow(&set->arena, set->signatures, set->n_signatures, &set->cap_signatures,
 				 sizeof(*set->signatures));
 	struct signature sig = { .origin = copy(l, l->file) };
 	const char *class = NULL;
+	int codes = CODES_NONE;
 
 	if (!grown)
 		return refuse(l, NULL, "out of memory");
 	set->signatures = grown;
 	l->subject = json_string_value(json_object_get(o, "id"));
+	if (get_word(l, o, "codes", tables, ARRAY_SIZE(tables), &codes))
+		return -1;
+	sig.codes = (enum code_table)codes;
 	if (check_keys(l, o, keys, ARRAY_SIZE(keys)) || get_text(l, o, "id", true, &sig.id) ||
 	    get_text(l, o, "kind", true, &sig.kind) || get_text(l, o, "class", true, &class) ||
 	    get_texts(l, o, "literal", true, &sig.literals, &sig.n_literals) ||

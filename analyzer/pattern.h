@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "analyzer/arena.h"
+#include "analyzer/device_codes.h"
 #include "analyzer/store.h"
 #include "bundle/error.h"
 
@@ -73,6 +74,7 @@ struct signature {
 	size_t n_literals;
 	bool nocase;
 	const char *regex;
+	enum code_table codes;		/* what the capture "code" is a number of */
 	const char *by_field;		/* kind chosen by this capture's value */
 	const char **by_values, **by_kinds;
 	size_t n_by;

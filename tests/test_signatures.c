@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "analyzer/device_codes.h"
 #include "analyzer/ingest/log.h"
 #include "patterns/detectors.h"
 
@@ -75,6 +76,22 @@ static void test_examples(void **state)
 	assert_true(set.n_signatures > 100);
 }
 
+static void test_codes(void **state)
+{
+	const struct xid *x;
+
+	(void)state;
+	for (size_t i = 0; (x = xid_at(i)); i++) {
+		assert_non_null(kind_find(x->kind));
+		assert_ptr_equal(xid_find(x->code), x);	/* no code has two rows */
+		assert_true(x->meaning[0] && x->action[0]);
+	}
+	assert_null(xid_find(0));
+	assert_null(sxid_find(9999));
+	assert_int_equal(sxid_find(20034)->severity, SXID_FATAL);
+	assert_int_equal(sxid_find(20035)->severity, SXID_AS_STATED);
+}
+
 static void test_patterns_are_complete(void **state)
 {
 	(void)state;
@@ -117,7 +134,7 @@ static void test_bad_files_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_examples), cmocka_unit_test(test_patterns_are_complete),
+		cmocka_unit_test(test_examples), cmocka_unit_test(test_codes), cmocka_unit_test(test_patterns_are_complete),
 		cmocka_unit_test(test_bad_files_are_refused),
 	};
 	struct error err = { 0 };

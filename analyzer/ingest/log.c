@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/device_codes.h"
 #include "analyzer/identity.h"
 #include "bundle/cleanup.h"
 
@@ -335,6 +336,25 @@ static int64_t quote(struct log *l, size_t from, size_t to)
 			   (const char *)l->buf + start, end - start, l->prefix.time);
 }
 
+static void text_field(struct store *s, struct observation *o, const char *name, const char *value)
+{
+	observation_field(s, o, name, value, strlen(value));
+}
+
+/* A driver's number says little to people. */
+static void code_fields(struct store *s, struct observation *o, enum code_table table)
+{
+	uint32_t code = (uint32_t)strtoul(observation_get(s, o, "code"), NULL, 10);
+	const struct xid *x = table == CODES_XID ? xid_find(code) : NULL;
+	const struct sxid *sx = table == CODES_SXID ? sxid_find(code) : NULL;
+
+	if (table == CODES_NONE)
+		return;
+	text_field(s, o, "meaning", x ? x->meaning : sx ? sx->meaning : "not known");
+	if (x)
+		text_field(s, o, "action", x->action);
+}
+
 static void observe(struct log *l, const struct compiled_signature *c, size_t subject)
 {
 	const PCRE2_SIZE *v = pcre2_get_ovector_pointer(l->match);
@@ -353,6 +373,7 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 	o.kind = kind_of(c, l->s, &o);
 	if (!o.kind)
 		return;
+	code_fields(l->s, &o, c->sig->codes);
 	complete_scope(l, &o);
 	o.user_written = o.source == SRC_KERNEL && l->prefix.user_written;
 	if (!o.time.base)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/device_codes.h"
 #include "analyzer/identity.h"
 #include "bundle/cleanup.h"
 
@@ -222,35 +223,12 @@ void ring_gpu_sample(struct ringer *r, const struct record *rec)
 
 /* ---- events ---- */
 
-/* What the kernel's line of the same Xid would be: one table for both. */
-static const char *xid_kind(const struct ringer *r, uint64_t code)
-{
-	static const uint64_t of_the_program[] = { 13, 31, 32, 43, 69, 137 };
-	char value[24];
-
-	for (size_t i = 0; i < ARRAY_SIZE(of_the_program); i++)
-		if (code == of_the_program[i])
-			return "gpu.xid_app";
-	if (code == 154)
-		return "gpu.recovery_action";
-	if (code >= 144 && code <= 150)
-		return "gpu.nvlink_nonfatal";
-	snprintf(value, sizeof(value), "%llu", (unsigned long long)code);
-	for (size_t i = 0; r->set && i < r->set->n_signatures; i++) {
-		const struct signature *sig = &r->set->signatures[i];
-
-		for (size_t k = 0; k < sig->n_by && strcmp(sig->id, "kernel.xid") == 0; k++)
-			if (strcmp(sig->by_values[k], value) == 0)
-				return sig->by_kinds[k];
-	}
-	return "gpu.xid";
-}
-
 void ring_gpu_event(struct ringer *r, const struct record *rec)
 {
 	struct record_gpu_event e;
 	struct span text = record_part(rec, &e, sizeof(e));
-	const char *kind = e.event == GPU_EVENT_XID ? xid_kind(r, e.value) : e.event == GPU_EVENT_LOST ? "gpu.lost" :
+	const struct xid *xid = e.value <= UINT32_MAX ? xid_find((uint32_t)e.value) : NULL;
+	const char *kind = e.event == GPU_EVENT_XID ? xid ? xid->kind : "gpu.xid_unknown" : e.event == GPU_EVENT_LOST ? "gpu.lost" :
 			   e.event == GPU_EVENT_RAS ? "gpu.amd_uncorrectable" : NULL;
 	struct ring_gpu *g = gpu_of(r, e.index);
 	struct observation o;
@@ -260,6 +238,8 @@ void ring_gpu_event(struct ringer *r, const struct record *rec)
 	o = about(r, g, kind, rec->monotonic_ns);
 	if (e.event == GPU_EVENT_XID)
 		observation_fieldf(r->s, &o, "code", "%llu", (unsigned long long)e.value);
+	if (e.event == GPU_EVENT_XID && xid)
+		observation_fieldf(r->s, &o, "meaning", "%s", xid->meaning);
 	ringer_cite(r, &o, rec, "%.*s", (int)text.len, text.s);
 	store_observe(r->s, &o);
 }

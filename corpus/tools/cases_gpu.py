@@ -636,3 +636,45 @@ def uvm(box):
 def uvm_gsp(box):
     s = stuck_driver(box, True)
     box.expect("root_cause", "gpu_gsp_timeout", culprits=[{"host": "dotterel-09", "gpu": s[1].gpu}], evidence=["Timeout after 6s of waiting for RPC response from GPU1 GSP!"], must_not=["storage_hang"])
+
+
+# ---------------------------------------------------------------- Xids of the table
+
+def one_xid(box, seed, code, text, name="python3", form="ctime", wait=True):
+    """Rank 6's GPU reports one Xid; its peers time out."""
+    s = sc.Scene(["dunnock-01", "dunnock-02"], per_host=4, bus=sc.A100[:4], seed=seed, start="2026-10-20 15:00:00")
+    logs, end = quick(s, leader=140, others=6)
+    bad = s[6]
+    xid(bad.host, end, bad, code, text, pid=bad.pid, name=name)
+    for r in s.ranks:
+        if wait and r is not bad:
+            sc.watchdog(s, logs[r.rank], r, end + 600 * SEC + r.rank * 20_000_000, 7_240, numel_in=4194304, first=r.rank == 0)
+    put_logs(box, logs)
+    for host in s.hosts:
+        box.put("kernel/%s.log" % host.name, sc.kernel_log(s, host, end + 11 * MIN, form))
+    return bad
+
+
+@case("gpu_error_reported/context-switch-timeout", "positive", "The driver reports Xid 109 for one GPU: what ended the channel is known, why is not.")
+def xid109(box):
+    bad = one_xid(box, 791, 109, "Ch 00000010, errorString CTX SWITCH TIMEOUT, Info 0x2c015")
+    box.expect("unattributed", "gpu_error_reported", culprits=[{"host": "dunnock-02", "gpu": bad.gpu}], evidence=["): 109, pid=%d" % bad.pid],
+               must_not=["cuda_illegal_memory_access", "gpu_hardware_unspecified", "collective_timeout"])
+
+
+@case("gpu_ecc_uncorrectable/cleanup-names-it", "adjacent", "The twin of gpu_error_reported/context-switch-timeout: the line of the clean-up (Xid 45) says which Xid came before it, a memory error.")
+def xid45(box):
+    bad = one_xid(box, 791, 45, "channel 0x00000010, caused by previous Xid 95")
+    box.expect("root_cause", "gpu_ecc_uncorrectable", culprits=[{"host": "dunnock-02", "gpu": bad.gpu}], evidence=["caused by previous Xid 95"], must_not=["gpu_error_reported"])
+
+
+@case("collective_timeout/unknown-xid", "adjacent", "The twin of gpu_error_reported/context-switch-timeout: a number that no table knows is shown as such, and blamed for nothing.")
+def xid_unknown(box):
+    one_xid(box, 791, 421, "Ch 00000010, errorString NEW ENGINE ERROR")
+    box.expect("unattributed", "collective_timeout", observations=["gpu.xid_unknown"], must_not=["gpu_error_reported", "gpu_hardware_unspecified"])
+
+
+@case("none/cleanup-of-an-ended-program", "benign", "Xid 45 while a program ends and two other messages of the driver: nothing failed.")
+def xid45_benign(box):
+    one_xid(box, 793, 45, "Ch 00000010", wait=False)
+    box.expect("no_failure", None, must_not=["gpu_error_reported"], observations=["gpu.xid"])
