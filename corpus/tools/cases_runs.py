@@ -58,7 +58,8 @@ def two_runs(s, first, second, why="failed", gap=2):
     failed = first(one, end)
     if failed:
         ended(s, agent, host, end + SEC, failed, 1)
-    again(s, agent, host, end + 5 * SEC, 1, why=why)
+    if why:
+        again(s, agent, host, end + 5 * SEC, 1, why=why)
     new_pids(s, 4_000)
     s.start = end + gap * MIN
     two, end = run(s, s.start, 30)
@@ -106,6 +107,28 @@ def oom_appended(box):
     for r in s.ranks:
         box.put("logs/rank_%d.log" % r.rank, one[r.rank].lines() + two[r.rank].lines())
     box.put("torchrun.log", agent)
+    box.expect("root_cause", "cuda_oom", culprits=[{"rank": 2}], evidence=["CUDA out of memory. Tried to allocate 2.25 GiB"],
+               must_not=["python_exception_one_rank"], runs=["python_exception_one_rank", "cuda_oom"])
+
+
+@case("cuda_oom/restart-not-stated", "degraded", """The agent logs warnings only, as it does by default, so no line says that the workers were started again; but it
+noted two failed workers, half an hour apart. No NCCL lines.""")
+def oom_not_stated(box):
+    s = small(915, "dunlin", start="2026-09-08 08:00:00")
+    one, two, agent = two_runs(s, raises(s, 1, "KeyError: 'segment_ids'"), raises(s, 2, OOM % 2, sc.TB_FORWARD), why=None)
+    for r in s.ranks:
+        box.put("logs/rank_%d.log" % r.rank, [x for x in one[r.rank].lines() + two[r.rank].lines() if "NCCL" not in x])
+    box.put("torchrun.log", agent)
+    box.expect("root_cause", "cuda_oom", culprits=[{"rank": 2}], evidence=["CUDA out of memory. Tried to allocate 2.25 GiB"],
+               must_not=["python_exception_one_rank"], runs=["python_exception_one_rank", "cuda_oom"])
+
+
+@case("cuda_oom/new-processes", "degraded", """Only the ranks' logs: the restart shows by the new processes that set up NCCL on the same GPUs.""")
+def oom_new_processes(box):
+    s = small(917, "dunlin", start="2026-09-09 08:00:00")
+    one, two, _ = two_runs(s, raises(s, 1, "KeyError: 'segment_ids'"), raises(s, 2, OOM % 2, sc.TB_FORWARD), why=None)
+    for r in s.ranks:
+        box.put("logs/rank_%d.log" % r.rank, one[r.rank].lines() + two[r.rank].lines())
     box.expect("root_cause", "cuda_oom", culprits=[{"rank": 2}], evidence=["CUDA out of memory. Tried to allocate 2.25 GiB"],
                must_not=["python_exception_one_rank"], runs=["python_exception_one_rank", "cuda_oom"])
 
