@@ -236,6 +236,34 @@ static int compare_hosts(const void *a, const void *b, void *strings)
 	return strcmp(intern_str(strings, *(const sid *)a), intern_str(strings, *(const sid *)b));
 }
 
+/* Nothing speaks of a second node: no other host, and no rank that is not its local rank. */
+static bool one_node(const struct store *s)
+{
+	const struct identity *map = s->identity;
+
+	for (size_t i = 0; i < map->n_ranks; i++)
+		if (map->ranks[i].local_rank >= 0 && map->ranks[i].local_rank != map->ranks[i].rank)
+			return false;
+	return map->n_hosts <= 1 && map->n_ranks == 0 && map->world_size == 0;
+}
+
+/* Where only local ranks are known and all there is comes from one node, they are the ranks; the report says so. */
+static void take_local_ranks(struct store *s)
+{
+	bool taken = false;
+
+	for (size_t i = 0; one_node(s) && i < s->n_obs; i++) {
+		struct scope *c = &s->obs[i].scope;
+
+		if (s->obs[i].source != SRC_LAUNCHER || c->rank >= 0 || c->local_rank < 0)
+			continue;
+		c->rank = c->local_rank;
+		taken = true;
+	}
+	if (taken)
+		store_inconsistency(s, "only local ranks are known: as nothing speaks of a second node, they are taken for ranks");
+}
+
 void identity_seal(struct store *s)
 {
 	struct identity *map = s->identity;
@@ -246,6 +274,7 @@ void identity_seal(struct store *s)
 		qsort_r(map->hosts, map->n_hosts, sizeof(sid), compare_hosts, &s->strings);
 	for (size_t i = 0; i < s->n_obs; i++)
 		complete(s, &s->obs[i]);
+	take_local_ranks(s);
 }
 
 static size_t hex_run(const char *s, size_t len)

@@ -272,6 +272,33 @@ static void take_premises(struct engine *e, struct draft *d, const struct observ
 				take_observation(e, d, (uint32_t)k, names_culprit(e, p, i));
 }
 
+/* Only what `keys` selects. */
+static struct scope masked(struct scope c, uint32_t keys)
+{
+	struct scope only = scope_none;
+
+	only.rank = keys & KEY_RANK ? c.rank : RANK_NONE;
+	only.pid = keys & KEY_PID ? c.pid : PID_NONE;
+	only.host = keys & KEY_HOST ? c.host : 0;
+	only.gpu = keys & KEY_GPU ? c.gpu : 0;
+	only.link = keys & KEY_LINK ? c.link : 0;
+	only.object = keys & KEY_OBJECT ? c.object : 0;
+	return only;
+}
+
+/* The process on the one GPU that the finding names, as the kernel saw it. */
+static void name_process(const struct engine *e, struct draft *d, const struct observation *o)
+{
+	struct scope *c = d->f.culprits;
+	const struct observation about = { .scope = d->f.n_culprits == 1 ? *c : scope_none };
+
+	if (d->f.n_culprits != 1 || !c->gpu || c->pid > 0 || o->scope.pid <= 0 || o->source != SRC_KERNEL ||
+	    scopes_differ(e, &about, o, KEY_HOST | KEY_GPU | KEY_RANK))
+		return;
+	c->pid = o->scope.pid;
+	c->process = o->scope.process;
+}
+
 /* What stands beside the premises may know who did it. */
 static void name_sender(struct draft *d, const struct scope *c)
 {
@@ -295,9 +322,29 @@ static void take_beside(struct engine *e, struct draft *d, const struct premise 
 					continue;
 				take_observation(e, d, (uint32_t)k, false);
 				name_sender(d, &e->s->obs[k].scope);
+				name_process(e, d, &e->s->obs[k]);
 				*any = true;
 				break;
 			}
+}
+
+/* Corroboration that knows the culprit better than the premises do: the peer that a connection was lost to. */
+static void name_instead(struct engine *e, struct draft *d)
+{
+	const struct pattern *p = d->f.pattern;
+	bool cleared = false;
+
+	for (size_t i = 0; i < p->n_corroboration; i++)
+		for (size_t k = d->n_first; p->corroboration[i].names && k < d->f.observations.n; k++) {
+			const struct observation *o = &e->s->obs[d->f.observations.v[k]];
+			struct scope c = masked(o->scope, p->corroboration[i].names);
+
+			if (!premise_fits(e, &p->corroboration[i], o, NULL) || same_culprit(&c, &scope_none))
+				continue;
+			d->f.n_culprits = cleared ? d->f.n_culprits : 0;
+			cleared = true;
+			add_culprit(e, d, c);
+		}
 }
 
 /* All observations that bind the pattern, as one finding. */
@@ -336,6 +383,7 @@ static void match_one(struct engine *e, const struct pattern *p)
 		take_premises(e, d, &e->s->obs[d->f.observations.v[f]]);
 	take_beside(e, d, p->corroboration, p->n_corroboration, &any);
 	take_beside(e, d, p->promote, p->n_promote, &d->promoted);
+	name_instead(e, d);
 	/* the premise that should name the culprit knows no scope: the others may */
 	for (size_t i = 0; !d->f.n_culprits && i < d->f.observations.n; i++)
 		add_culprit(e, d, e->s->obs[d->f.observations.v[i]].scope);

@@ -164,7 +164,7 @@ static int get_premise(struct loader *l, const json_t *o, struct premise *p)
 	p->absent = json_object_get(o, "absent") != NULL;
 	if (get_text(l, o, "as", false, &p->as) ||
 	    get_texts(l, o, p->absent ? "absent" : "kind", true, &p->kinds, &p->n_kinds) || get_where(l, o, p) ||
-	    get_keys(l, o, "same", &p->same) || get_word(l, o, "order", orders, ARRAY_SIZE(orders), &order) ||
+	    get_keys(l, o, "same", &p->same) || get_keys(l, o, "names", &p->names) || get_word(l, o, "order", orders, ARRAY_SIZE(orders), &order) ||
 	    get_texts(l, o, "sources", false, &sources, &n))
 		return -1;
 	p->order = (enum premise_order)order;

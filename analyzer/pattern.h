@@ -37,6 +37,7 @@ struct premise {
 	int64_t within_s;	/* -1: any */
 	uint32_t min_count;
 	uint32_t sources;	/* classes that would have seen it; 0: those of the kinds */
+	uint32_t names;		/* corroboration: bits of scope_key of the culprit that it names instead of the premises */
 };
 
 struct rival {

@@ -11,6 +11,7 @@ static const struct detector *const detectors[] = {
 	&detector_bus_errors,
 	&detector_soft_lockups,
 	&detector_lost_devices,
+	&detector_no_address,
 	&detector_driver_stuck,
 };
 

@@ -16,7 +16,7 @@ struct detector {
 };
 
 extern const struct detector detector_bus_errors, detector_driver_stuck, detector_exception_scope, detector_link_flap,
-	detector_lost_devices, detector_soft_lockups, detector_work_lag, detector_wrapped_message;
+	detector_lost_devices, detector_no_address, detector_soft_lockups, detector_work_lag, detector_wrapped_message;
 
 void detectors_run(struct store *s);
 size_t detector_count(void);

@@ -19,6 +19,8 @@ KNOWN = {
     ("gpu_thermal/heat-then-xid79", "root_cause gpu_fell_off_bus"): THERMAL,
     ("gpu_thermal/cut-telemetry", "root_cause gpu_fell_off_bus"): THERMAL,
     ("nvswitch_error/fabric-manager-log-only", "root_cause nvlink_error"): "the switch's own log is the only witness of the switch",
+    ("nic_no_ip_address/asked-in-vain", "root_cause bootstrap_unreachable"):
+        "the command is the only witness of the missing address; the first connection was not made all the same",
     # Open: what follows should be weaker than another name.
     ("port_in_use/then-rendezvous-timeout", "root_cause rendezvous_incomplete"):
         "the host that could not listen is gone, or its clock is not aligned: the others' timeout is all that is left",

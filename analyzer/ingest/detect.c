@@ -1,6 +1,7 @@
 #include "analyzer/ingest/detect.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -197,10 +198,41 @@ static bool host_like(const char *s, size_t n)
 	return true;
 }
 
+/* Length of an IPv4 address at `s`, 0: none. */
+static size_t ipv4_at(const char *s)
+{
+	int n = 0;
+	unsigned part[4];
+
+	if (sscanf(s, "%3u.%3u.%3u.%3u%n", &part[0], &part[1], &part[2], &part[3], &n) != 4 || !isdigit((unsigned char)s[0]))
+		return 0;
+	return part[0] < 256 && part[1] < 256 && part[2] < 256 && part[3] < 256 ? (size_t)n : 0;
+}
+
+/* Behind such a word even "w1" is a host. */
+static bool after_role(const char *name, const char *p)
+{
+	static const char *const roles[] = { "worker", "node", "host", "machine", "server" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
+		size_t n = strlen(roles[i]) + 1;
+
+		if ((size_t)(p - name) == n && strncasecmp(name, roles[i], n - 1) == 0)
+			return true;
+	}
+	return false;
+}
+
 size_t host_from_path(const char *path, const char **start_ret)
 {
 	const char *name = base_name(path), *p;
 	size_t n, best = 0;
+
+	for (p = name; *p; p++)
+		if ((p == name || p[-1] == '-' || p[-1] == '_') && (n = ipv4_at(p)) > 0 && !isalnum((unsigned char)p[n])) {
+			*start_ret = p;
+			return n;
+		}
 
 	/* "dmesg-node07.log", "nvidia-smi.node07.xml": the part behind the kind */
 	for (p = name; *p;) {
@@ -208,7 +240,9 @@ size_t host_from_path(const char *path, const char **start_ret)
 		for (size_t i = 0; i < n; i++) {
 			size_t rest = n - i;
 
-			if ((i ? p[i - 1] == '-' || p[i - 1] == '_' : p != name) && !best && host_like(p + i, rest)) {
+			if ((i ? p[i - 1] == '-' || p[i - 1] == '_' : p != name) && !best &&
+			    (host_like(p + i, rest) || (rest == 2 && after_role(name, p + i) && isalpha((unsigned char)p[i]) &&
+							isdigit((unsigned char)p[i + 1])))) {
 				*start_ret = p + i;
 				best = rest;
 			}

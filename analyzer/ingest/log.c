@@ -223,14 +223,35 @@ static sid forwarding_host(struct log *l)
 	return at && len && len < 64 ? intern(&l->s->strings, at - len, len) : 0;
 }
 
+/* Names that an installer gives: several hosts of one job may have the same. */
+static bool is_default_name(const char *s, size_t n)
+{
+	static const char *const names[] = { "localhost", "ubuntu", "debian", "centos", "rocky", "fedora" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (n == strlen(names[i]) && strncasecmp(s, names[i], n) == 0)
+			return true;
+	return false;
+}
+
+/* The host that the line's prefix states, if it tells more than the file's name does. */
+static sid prefix_host(struct log *l)
+{
+	const struct prefix *p = &l->prefix;
+
+	if (!p->host || (l->s->members[l->member].host && is_default_name(p->host, p->host_len)))
+		return 0;
+	return intern(&l->s->strings, p->host, p->host_len);
+}
+
 /* What the line does not say about itself, its prefix and its file do. */
 static void complete_scope(struct log *l, struct observation *o)
 {
 	const struct member *m = &l->s->members[l->member];
 	const struct prefix *p = &l->prefix;
 
-	if (!o->scope.host && p->host)
-		o->scope.host = intern(&l->s->strings, p->host, p->host_len);
+	if (!o->scope.host)
+		o->scope.host = prefix_host(l);
 	if (!o->scope.host && o->source == SRC_KERNEL)
 		o->scope.host = forwarding_host(l);
 	if (!o->scope.host)
@@ -265,7 +286,9 @@ static void learn(struct log *l, const struct observation *o)
 	};
 
 	/* A host that the message names may be a peer: only prefix and file say where the rank runs. */
-	id.host = l->prefix.host ? intern(&l->s->strings, l->prefix.host, l->prefix.host_len) : l->s->members[l->member].host;
+	id.host = prefix_host(l);
+	if (!id.host)
+		id.host = l->s->members[l->member].host;
 
 	if (strcmp(o->kind->name, "nccl.init_rank") == 0) {
 		id.gpu = o->scope.gpu;
