@@ -112,7 +112,7 @@ static int analyze_runs(const struct store *s, const struct pattern_set *set, in
 	if (runs_find(s, ar, &r) || !(ends = ARENA_ARRAY(ar, struct run_end, r.n)))
 		return -1;
 	if (run != RUN_CHOSEN && (size_t)run >= r.n)
-		return error_set(err, ERR_UNSUPPORTED, "--run %d: the input shows %zu run%s of the job", run + 1, r.n, r.n > 1 ? "s" : "");
+		return error_set(err, ERR_USAGE, "--run %d: the input shows %zu run%s of the job", run + 1, r.n, r.n > 1 ? "s" : "");
 	if (r.n > 1) {
 		if (judge_all(s, set, &r, ar, ends))
 			return -1;

@@ -19,6 +19,7 @@ enum err {
 	ERR_FORMAT,		/* the input breaks its own format */
 	ERR_LIMIT,		/* the input asks for more than we grant */
 	ERR_UNSUPPORTED,	/* well formed, but we do not read it */
+	ERR_USAGE,		/* the command line asks for what cannot be */
 };
 
 struct error {
