@@ -1,5 +1,7 @@
 #include "patterns/detectors.h"
 
+#include <string.h>
+
 #include "analyzer/pattern.h"
 #include "bundle/cleanup.h"
 
@@ -20,6 +22,28 @@ extern const size_t n_shipped_patterns;
 
 size_t detector_count(void) { return ARRAY_SIZE(detectors); }
 const struct detector *detector_at(size_t i) { return detectors[i]; }
+
+static bool quoted_before(const struct store *s, const struct observation *o, unsigned n)
+{
+	const struct evidence *e = &s->evidence[o->evidence[n]];
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct evidence *x = &s->evidence[o->evidence[i]];
+
+		if (x->length == e->length && memcmp(x->raw, e->raw, e->length) == 0)
+			return true;
+	}
+	return false;
+}
+
+unsigned distinct_quotes(const struct store *s, const struct observation *o)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < o->n_evidence; i++)
+		n += s->evidence[o->evidence[i]].raw && !quoted_before(s, o, i);
+	return n;
+}
 
 void detectors_run(struct store *s)
 {

@@ -18,6 +18,9 @@ struct detector {
 extern const struct detector detector_bus_errors, detector_driver_stuck, detector_exception_scope, detector_link_flap,
 	detector_lost_devices, detector_no_address, detector_soft_lockups, detector_work_lag, detector_wrapped_message;
 
+/* How many different lines `o` quotes: a log that was copied twice says nothing twice. */
+unsigned distinct_quotes(const struct store *s, const struct observation *o);
+
 void detectors_run(struct store *s);
 size_t detector_count(void);
 const struct detector *detector_at(size_t i);

@@ -18,6 +18,7 @@ TIME_LIMIT = "nothing that is left says that it failed before the limit"
 KNOWN = {
     ("gpu_thermal/heat-then-xid79", "root_cause gpu_fell_off_bus"): THERMAL,
     ("gpu_thermal/cut-telemetry", "root_cause gpu_fell_off_bus"): THERMAL,
+    ("gpu_fell_off_bus/next-run-finds-no-device", "root_cause rank_gpu_misassignment"): "the kernel's line is the only witness of the loss",
     ("nvswitch_error/fabric-manager-log-only", "root_cause nvlink_error"): "the switch's own log is the only witness of the switch",
     ("nic_no_ip_address/asked-in-vain", "root_cause bootstrap_unreachable"):
         "the command is the only witness of the missing address; the first connection was not made all the same",

@@ -678,3 +678,29 @@ def xid_unknown(box):
 def xid45_benign(box):
     one_xid(box, 793, 45, "Ch 00000010", wait=False)
     box.expect("no_failure", None, must_not=["gpu_error_reported"], observations=["gpu.xid"])
+
+
+def unknown_error(box, with_xid):
+    s = sc.Scene(["linnet-06"], per_host=8, seed=795, start="2026-10-22 15:00:00")
+    logs, end = quick(s, leader=160, others=6)
+    bad = s[4]
+    if with_xid:
+        xid(bad.host, end, bad, 109, "Ch 00000010, errorString CTX SWITCH TIMEOUT, Info 0x4c015", pid=bad.pid, name="pt_main_thread")
+    sc.died_with(logs[4], bad, end + SEC, sc.TB_FORWARD, "torch.AcceleratorError: CUDA error: unknown error")
+    for r in s.ranks:
+        if r is not bad:
+            remote_error(logs[r.rank], r, end + 4 * SEC + r.rank * 9_000_000, bad.host.ip)
+    put_logs(box, logs)
+    box.put("kernel/linnet-06.log", sc.kernel_log(s, bad.host, end + MIN, "ctime"))
+
+
+@case("gpu_hardware_unspecified/unknown-error-and-xid", "positive", "CUDA fails with 'unknown error' on one device, whose driver reports a context switch that timed out; no program is to blame.")
+def unspecified(box):
+    unknown_error(box, True)
+    box.expect("root_cause", "gpu_hardware_unspecified", culprits=[{"rank": 4}], evidence=["CUDA error: unknown error"], must_not=["cuda_illegal_memory_access", "python_exception_one_rank"])
+
+
+@case("cuda_error/unknown-error-alone", "adjacent", "The twin of gpu_hardware_unspecified/unknown-error-and-xid: the driver reports nothing, so it stays open whether program or device failed.")
+def unspecified_open(box):
+    unknown_error(box, False)
+    box.expect("unattributed", "cuda_error", culprits=[{"rank": 4}], must_not=["gpu_hardware_unspecified", "cuda_illegal_memory_access"])

@@ -42,20 +42,18 @@ static bool shortly_before(const struct observation *error, const struct observa
 static void judge(struct store *s, struct observation lost)
 {
 	struct observation made = observation_of("pcie.repeated", lost.source);
-	unsigned n = 0;
 
 	for (const struct observation *x = NULL; (x = store_next(s, "pcie.corrected", x));) {
 		if (x->scope.host != lost.scope.host || !on_path(s, x, &lost) || !shortly_before(x, &lost))
 			continue;
-		if (!n)
+		if (!made.onset.base)
 			made.time = made.onset = x->onset;
-		n += x->count;
 		for (unsigned k = 0; k < x->n_evidence; k++)
 			observation_cite(&made, x->evidence[k]);
 	}
 	made.scope.host = lost.scope.host;
 	made.scope.gpu = lost.scope.gpu;
-	if (n >= ERRORS)
+	if (distinct_quotes(s, &made) >= ERRORS)
 		store_observe(s, &made);
 }
 

@@ -21,18 +21,16 @@ static void run(struct store *s)
 	for (size_t i = 0; i < before; i++) {
 		const struct observation *o = &s->obs[i];
 		struct observation made = observation_of("host.soft_lockups", o->source);
-		unsigned n = 0;
 
 		if (o->kind != kind_find("host.soft_lockup") || !is_first_of_host(s, o))
 			continue;
 		for (const struct observation *x = NULL; (x = store_next(s, "host.soft_lockup", x));) {
 			if (x->scope.host != o->scope.host)
 				continue;
-			n += x->count;
 			for (unsigned k = 0; k < x->n_evidence; k++)
 				observation_cite(&made, x->evidence[k]);
 		}
-		if (n < LOCKUPS)
+		if (distinct_quotes(s, &made) < LOCKUPS)
 			continue;
 		made.scope.host = o->scope.host;
 		made.time = made.onset = o->onset;
