@@ -17,10 +17,11 @@ const char *verdict_status_name(enum verdict_status s);	/* "root_cause", ... */
 enum confidence { CONF_POSSIBLE, CONF_PROBABLE, CONF_CONFIRMED };
 const char *confidence_name(enum confidence c);
 
-/* A growing list of indexes, in the analysis arena. */
+/* A growing list of indexes without repeats, in the analysis arena. */
 struct index_list {
 	uint32_t *v;
 	size_t n, cap;
+	uint8_t *bits;			/* of a long one: which indexes it holds */
 };
 
 enum exclusion_state { RIVAL_EXCLUDED, RIVAL_OPEN, RIVAL_NOT_EVALUABLE };

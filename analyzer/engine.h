@@ -21,9 +21,14 @@ struct engine {
 	struct draft *d;
 	size_t n;
 	bool *edge;			/* n x n: [from * n + to] */
+	size_t index_max;		/* of observations, evidence and findings */
 	uint32_t *anchors;		/* observations */
 	size_t n_anchors;
 	bool *hidden;			/* by observation: it is about another run */
+	uint32_t *by_kind;		/* observations of this run, by kind and index */
+	size_t n_by_kind;
+	struct index_list *candidates;	/* by premise.index, where `selected` */
+	bool *selected;
 	bool *recovered;		/* by observation: a pattern's `absent` premise found its recovery */
 	bool oom;
 };
@@ -31,9 +36,16 @@ struct engine {
 int list_add(struct engine *e, struct index_list *l, uint32_t v);	/* once */
 bool list_has(const struct index_list *l, uint32_t v);
 
-/* Does `o` fit the premise, joined to `with` (NULL: on its own)? */
-bool premise_fits(const struct engine *e, const struct premise *p, const struct observation *o,
-		  const struct observation *with);
+/* ---- premise.c ---- */
+
+int premises_open(struct engine *e);
+/* What fits the premise by itself, by kind and conditions: observations of this run, in order.  Looked for once. */
+const struct index_list *premise_candidates(struct engine *e, const struct premise *p);
+/* Is `o` one of them? */
+bool premise_takes(struct engine *e, const struct premise *p, const struct observation *o);
+/* Does such an observation stand beside `with`: scope, order, distance in time? */
+bool premise_joins(const struct engine *e, const struct premise *p, const struct observation *o,
+		   const struct observation *with);
 /* Bits of the classes that would have witnessed the premise. */
 uint32_t premise_sources(const struct engine *e, const struct premise *p);
 /* Scope keys of `keys` in which both are known and differ. */
@@ -42,5 +54,5 @@ bool scopes_differ(const struct engine *e, const struct observation *x, const st
 int match_patterns(struct engine *e);		/* fills d */
 int graph_build(struct engine *e);		/* anchors, edges, rivals, confidence */
 int verdict_reach(struct engine *e);		/* roots, status, order, texts */
-bool explains_observation(const struct engine *e, const struct draft *d, const struct observation *o);
+bool explains_observation(struct engine *e, const struct draft *d, const struct observation *o);
 bool reaches(const struct engine *e, size_t from, size_t to);

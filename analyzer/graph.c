@@ -37,15 +37,15 @@ static int find_anchors(struct engine *e)
 /* ---- edges ---- */
 
 /* Does a premise of `explains` fit `o`, beside some observation that bound the finding? */
-bool explains_observation(const struct engine *e, const struct draft *d, const struct observation *o)
+bool explains_observation(struct engine *e, const struct draft *d, const struct observation *o)
 {
 	const struct pattern *p = d->f.pattern;
 
 	for (size_t i = 0; i < p->n_explains; i++)
-		for (size_t k = 0; k < d->n_first; k++) {
+		for (size_t k = 0; k < d->n_first && premise_takes(e, &p->explains[i], o); k++) {
 			const struct observation *first = obs(e, d->f.observations.v[k]);
 
-			if (premise_fits(e, &p->explains[i], o, first) &&
+			if (premise_joins(e, &p->explains[i], o, first) &&
 			    stamp_order(o->last.base ? o->last : o->onset, first->onset, o->error_ns + first->error_ns) >= 0)
 				return true;
 		}
@@ -53,7 +53,7 @@ bool explains_observation(const struct engine *e, const struct draft *d, const s
 }
 
 /* All that bound B is explained by A, or bound A too. */
-static bool explains_finding(const struct engine *e, const struct draft *a, const struct draft *b)
+static bool explains_finding(struct engine *e, const struct draft *a, const struct draft *b)
 {
 	if (a->f.role == ROLE_PRECURSOR || (a->f.role == ROLE_SYMPTOM && b->f.role != ROLE_SYMPTOM))
 		return false;
@@ -134,10 +134,12 @@ static const char *not_seen(struct engine *e, const struct premise *p)
 }
 
 /* Nothing fits, and a source that would have seen it was read. */
-static bool absence_holds(const struct engine *e, const struct premise *p, const struct observation *with)
+static bool absence_holds(struct engine *e, const struct premise *p, const struct observation *with)
 {
-	for (size_t i = 0; i < e->s->n_obs; i++)
-		if (premise_fits(e, p, &e->s->obs[i], with))
+	const struct index_list *fitting = premise_candidates(e, p);
+
+	for (size_t i = 0; i < fitting->n; i++)
+		if (premise_joins(e, p, obs(e, fitting->v[i]), with))
 			return false;
 	return (premise_sources(e, p) & store_sources(e->s)) != 0;
 }
@@ -149,16 +151,20 @@ static bool excluded_by_evidence(struct engine *e, const struct draft *d, const 
 			x->reason = not_seen(e, &r->excluded_by[p]);
 			return true;
 		}
-	for (size_t p = 0; p < r->n_excluded_by; p++)
-		for (size_t i = 0; i < e->s->n_obs; i++)
-			if (!r->excluded_by[p].absent &&
-			    premise_fits(e, &r->excluded_by[p], obs(e, (uint32_t)i), obs(e, d->f.observations.v[0]))) {
-				for (unsigned k = 0; k < obs(e, (uint32_t)i)->n_evidence && k < 2; k++)
-					list_add(e, &x->evidence, obs(e, (uint32_t)i)->evidence[k]);
-				x->reason = arena_printf(&e->a->arena, "%s (%s)", obs(e, (uint32_t)i)->kind->what,
-							 obs(e, (uint32_t)i)->kind->name);
-				return true;
-			}
+	for (size_t p = 0; p < r->n_excluded_by; p++) {
+		const struct index_list *fitting = premise_candidates(e, &r->excluded_by[p]);
+
+		for (size_t i = 0; !r->excluded_by[p].absent && i < fitting->n; i++) {
+			const struct observation *o = obs(e, fitting->v[i]);
+
+			if (!premise_joins(e, &r->excluded_by[p], o, obs(e, d->f.observations.v[0])))
+				continue;
+			for (unsigned k = 0; k < o->n_evidence && k < 2; k++)
+				list_add(e, &x->evidence, o->evidence[k]);
+			x->reason = arena_printf(&e->a->arena, "%s (%s)", o->kind->what, o->kind->name);
+			return true;
+		}
+	}
 	return false;
 }
 
@@ -208,12 +214,11 @@ static void judge_unmatched(struct engine *e, const struct rival *r, struct excl
 			not_evaluable(e, x, premise_sources(e, &r->excluded_by[i]));
 			return;
 		}
-	for (size_t i = 0; p && i < e->s->n_obs; i++)
-		if (premise_fits(e, &p->premises[0], &e->s->obs[i], NULL)) {
-			x->state = RIVAL_NOT_EVALUABLE;
-			x->reason = "part of its evidence is here, the rest was not seen";
-			return;
-		}
+	if (p && premise_candidates(e, &p->premises[0])->n) {
+		x->state = RIVAL_NOT_EVALUABLE;
+		x->reason = "part of its evidence is here, the rest was not seen";
+		return;
+	}
 	/* Where a better witness exists, silence of the application logs excludes nothing. */
 	if (need & ~(1u << SRC_APP))
 		need &= ~(1u << SRC_APP);

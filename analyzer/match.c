@@ -1,15 +1,16 @@
 /* Which patterns fit what was observed. */
 #include <string.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include "analyzer/engine.h"
 
 #define CULPRITS_MAX 4096
 
+#define LIST_SHORT 32	/* longer ones are looked up in bits */
+
 bool list_has(const struct index_list *l, uint32_t v)
 {
+	if (l->bits)
+		return l->bits[v / 8] >> v % 8 & 1;
 	for (size_t i = 0; i < l->n; i++)
 		if (l->v[i] == v)
 			return true;
@@ -29,117 +30,12 @@ int list_add(struct engine *e, struct index_list *l, uint32_t v)
 	}
 	l->v = p;
 	l->v[l->n++] = v;
+	if (l->bits)
+		l->bits[v / 8] |= (uint8_t)(1 << v % 8);
+	else if (l->n > LIST_SHORT && (l->bits = ARENA_ARRAY(&e->a->arena, uint8_t, e->index_max / 8 + 1)))
+		for (size_t i = 0; i < l->n; i++)
+			l->bits[l->v[i] / 8] |= (uint8_t)(1 << l->v[i] % 8);
 	return 0;
-}
-
-static bool value_fits(const char *value, const char *want)
-{
-	pcre2_match_data *md;
-	pcre2_code *code;
-	PCRE2_SIZE at;
-	int why, rc;
-
-	if (strncmp(want, "re:", 3))
-		return strcmp(value, want) == 0;
-	code = pcre2_compile((PCRE2_SPTR)want + 3, PCRE2_ZERO_TERMINATED, 0, &why, &at, NULL);
-	if (!code)
-		return false;
-	md = pcre2_match_data_create_from_pattern(code, NULL);
-	rc = md ? pcre2_match(code, (PCRE2_SPTR)value, strlen(value), 0, 0, md, NULL) : -1;
-	pcre2_match_data_free(md);
-	pcre2_code_free(code);
-	return rc >= 0;
-}
-
-static bool where_fits(const struct engine *e, const struct where *w, const struct observation *o)
-{
-	const char *value = observation_get(e->s, o, w->name);
-
-	for (size_t i = 0; i < w->n_values; i++)
-		if (value_fits(value, w->values[i]))
-			return true;
-	return false;
-}
-
-static bool hosts_differ(const struct engine *e, sid a, sid b)
-{
-	const char *x = intern_str(&e->s->strings, a), *y = intern_str(&e->s->strings, b);
-	size_t n = strcspn(x, "."), m = strcspn(y, ".");
-
-	return a && b && a != b && (n != m || strncasecmp(x, y, n));
-}
-
-static uint32_t member_of(const struct engine *e, const struct observation *o)
-{
-	return o->n_evidence ? e->s->evidence[o->evidence[0]].member : UINT32_MAX;
-}
-
-bool scopes_differ(const struct engine *e, const struct observation *x, const struct observation *y, uint32_t keys)
-{
-	const struct scope *a = &x->scope, *b = &y->scope;
-
-	return ((keys & KEY_RANK) && a->rank >= 0 && b->rank >= 0 && a->rank != b->rank) ||
-	       ((keys & KEY_HOST) && hosts_differ(e, a->host, b->host)) ||
-	       ((keys & KEY_GPU) && a->gpu && b->gpu && a->gpu != b->gpu) ||
-	       ((keys & KEY_PID) && a->pid > 0 && b->pid > 0 && a->pid != b->pid) ||
-	       ((keys & KEY_LINK) && a->link && b->link && a->link != b->link) ||
-	       ((keys & KEY_OBJECT) && a->object && b->object && a->object != b->object) ||
-	       ((keys & KEY_MEMBER) && member_of(e, x) != member_of(e, y));
-}
-
-static bool kind_fits(const struct premise *p, const struct observation *o)
-{
-	for (size_t i = 0; i < p->n_kinds; i++)
-		if (p->resolved[i] == o->kind)
-			return true;
-	return false;
-}
-
-static bool time_fits(const struct premise *p, const struct observation *o, const struct observation *with)
-{
-	int order = stamp_order(o->last.base ? o->last : o->onset, with->onset, o->error_ns + with->error_ns);
-	int64_t gap;
-
-	if ((p->order == ORDER_AFTER && order < 0) ||
-	    (p->order == ORDER_BEFORE && stamp_order(o->onset, with->onset, o->error_ns + with->error_ns) > 0))
-		return false;
-	if (p->within_s < 0 || o->onset.base != with->onset.base || !o->onset.base)
-		return true;
-	gap = o->onset.ns - with->onset.ns;
-	return gap <= p->within_s * 1000000000 && gap >= -p->within_s * 1000000000;
-}
-
-bool premise_fits(const struct engine *e, const struct premise *p, const struct observation *o,
-		  const struct observation *with)
-{
-	if (e->hidden[o - e->s->obs] || !kind_fits(p, o))
-		return false;
-	for (size_t i = 0; i < p->n_where; i++)
-		if (!where_fits(e, &p->where[i], o))
-			return false;
-	return !with || o == with || (!scopes_differ(e, o, with, p->same) && time_fits(p, o, with));
-}
-
-uint32_t premise_sources(const struct engine *e, const struct premise *p)
-{
-	uint32_t bits = p->sources;
-
-	for (size_t k = 0; !p->sources && k < p->n_kinds; k++) {
-		if (strncmp(p->kinds[k], "coll.", 5) == 0)
-			bits |= 1u << SRC_FLIGHT;
-		if (strncmp(p->kinds[k], "stack.", 6) == 0)
-			bits |= 1u << SRC_HOST;
-		for (size_t i = 0; i < e->set->n_signatures; i++) {
-			const struct signature *sig = &e->set->signatures[i];
-			bool yields = strcmp(sig->kind, p->kinds[k]) == 0;
-
-			for (size_t b = 0; b < sig->n_by; b++)
-				yields |= strcmp(sig->by_kinds[b], p->kinds[k]) == 0;
-			if (yields)
-				bits |= 1u << sig->source;
-		}
-	}
-	return bits;
 }
 
 enum truth { FALSE_, TRUE_, UNKNOWN_ };
@@ -147,19 +43,20 @@ enum truth { FALSE_, TRUE_, UNKNOWN_ };
 /* A premise beside the first one; what fits is added to `found`. */
 static enum truth judge(struct engine *e, const struct premise *p, const struct observation *first, struct index_list *found)
 {
+	const struct index_list *fitting = premise_candidates(e, p);
 	uint32_t count = 0, sources;
 
-	for (size_t i = 0; i < e->s->n_obs; i++) {
-		const struct observation *o = &e->s->obs[i];
+	for (size_t i = 0; i < fitting->n; i++) {
+		const struct observation *o = &e->s->obs[fitting->v[i]];
 
-		if (o == first || !premise_fits(e, p, o, first))
+		if (o == first || !premise_joins(e, p, o, first))
 			continue;
 		if (p->absent) {
 			e->recovered[first - e->s->obs] = true;
 			return FALSE_;
 		}
 		count += o->count;
-		list_add(e, found, (uint32_t)i);
+		list_add(e, found, fitting->v[i]);
 	}
 	sources = premise_sources(e, p);
 	if (p->absent)
@@ -266,10 +163,16 @@ static void take_premises(struct engine *e, struct draft *d, const struct observ
 {
 	const struct pattern *p = d->f.pattern;
 
-	for (size_t i = 1; i < p->n_premises; i++)
-		for (size_t k = 0; !p->premises[i].absent && k < e->s->n_obs; k++)
-			if (&e->s->obs[k] != first && premise_fits(e, &p->premises[i], &e->s->obs[k], first))
-				take_observation(e, d, (uint32_t)k, names_culprit(e, p, i));
+	for (size_t i = 1; i < p->n_premises; i++) {
+		const struct index_list *fitting = premise_candidates(e, &p->premises[i]);
+
+		for (size_t k = 0; !p->premises[i].absent && k < fitting->n; k++) {
+			const struct observation *o = &e->s->obs[fitting->v[k]];
+
+			if (o != first && premise_joins(e, &p->premises[i], o, first))
+				take_observation(e, d, fitting->v[k], names_culprit(e, p, i));
+		}
+	}
 }
 
 /* Only what `keys` selects. */
@@ -310,22 +213,31 @@ static void name_sender(struct draft *d, const struct scope *c)
 	}
 }
 
+/* Does `o` stand beside some observation that bound the finding? */
+static bool joins_any(const struct engine *e, const struct draft *d, const struct premise *p, const struct observation *o)
+{
+	for (size_t f = 0; f < d->n_first; f++)
+		if (premise_joins(e, p, o, &e->s->obs[d->f.observations.v[f]]))
+			return true;
+	return false;
+}
+
 static void take_beside(struct engine *e, struct draft *d, const struct premise *list, size_t n, bool *any)
 {
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < e->s->n_obs; k++)
-			for (size_t f = 0; f < d->n_first; f++) {
-				const struct observation *first = &e->s->obs[d->f.observations.v[f]];
+	for (size_t i = 0; i < n; i++) {
+		const struct index_list *fitting = premise_candidates(e, &list[i]);
 
-				if (list[i].absent ||
-				    !premise_fits(e, &list[i], &e->s->obs[k], first))
-					continue;
-				take_observation(e, d, (uint32_t)k, false);
-				name_sender(d, &e->s->obs[k].scope);
-				name_process(e, d, &e->s->obs[k]);
-				*any = true;
-				break;
-			}
+		for (size_t k = 0; !list[i].absent && k < fitting->n; k++) {
+			const struct observation *o = &e->s->obs[fitting->v[k]];
+
+			if (!joins_any(e, d, &list[i], o))
+				continue;
+			take_observation(e, d, fitting->v[k], false);
+			name_sender(d, &o->scope);
+			name_process(e, d, o);
+			*any = true;
+		}
+	}
 }
 
 /* Corroboration that knows the culprit better than the premises do: the peer that a connection was lost to. */
@@ -339,7 +251,7 @@ static void name_instead(struct engine *e, struct draft *d)
 			const struct observation *o = &e->s->obs[d->f.observations.v[k]];
 			struct scope c = masked(o->scope, p->corroboration[i].names);
 
-			if (!premise_fits(e, &p->corroboration[i], o, NULL) || same_culprit(&c, &scope_none))
+			if (!premise_takes(e, &p->corroboration[i], o) || same_culprit(&c, &scope_none))
 				continue;
 			d->f.n_culprits = cleared ? d->f.n_culprits : 0;
 			cleared = true;
@@ -351,30 +263,34 @@ static void name_instead(struct engine *e, struct draft *d)
 static void match_one(struct engine *e, const struct pattern *p)
 {
 	struct draft *d = &e->d[e->n];
+	const struct index_list *fitting = premise_candidates(e, &p->premises[0]);
 	uint32_t total = 0;
 	uint8_t *truths;
 	bool known = false, any = false;
 
 	*d = (struct draft){ .f = { .pattern = p, .role = p->role } };
-	truths = ARENA_ARRAY(&e->a->arena, uint8_t, e->s->n_obs + 1);
+	truths = ARENA_ARRAY(&e->a->arena, uint8_t, fitting->n + 1);
 	if (!truths) {
 		e->oom = true;
 		return;
 	}
-	for (size_t i = 0; i < e->s->n_obs; i++) {
+	for (size_t i = 0; i < fitting->n; i++) {
 		struct index_list found = { 0 };
-		const struct observation *o = &e->s->obs[i];
+		const struct observation *o = &e->s->obs[fitting->v[i]];
 
-		truths[i] = !o->foreign && premise_fits(e, &p->premises[0], o, NULL) ? (uint8_t)bind(e, p, o, &found) : FALSE_;
+		truths[i] = o->foreign ? FALSE_ : (uint8_t)bind(e, p, o, &found);
 		known |= truths[i] == TRUE_;
 	}
 	/* the kernel's word before telemetry, and so on; bindings that hold beat those that could not be judged */
 	for (int source = 0; source < SRC_COUNT; source++)
-		for (size_t i = 0; i < e->s->n_obs; i++)
-			if ((int)e->s->obs[i].source == source && truths[i] != FALSE_ && (truths[i] == TRUE_ || !known)) {
-				take_observation(e, d, (uint32_t)i, names_culprit(e, p, 0));
-				total += e->s->obs[i].count;
+		for (size_t i = 0; i < fitting->n; i++) {
+			const struct observation *o = &e->s->obs[fitting->v[i]];
+
+			if ((int)o->source == source && truths[i] != FALSE_ && (truths[i] == TRUE_ || !known)) {
+				take_observation(e, d, fitting->v[i], names_culprit(e, p, 0));
+				total += o->count;
 			}
+		}
 	d->n_first = d->f.observations.n;
 	if (!d->n_first || total < p->premises[0].min_count)
 		return;
@@ -396,7 +312,7 @@ int match_patterns(struct engine *e)
 {
 	e->d = ARENA_ARRAY(&e->a->arena, struct draft, e->set->n_patterns + 1);
 	e->recovered = ARENA_ARRAY(&e->a->arena, bool, e->s->n_obs + 1);
-	if (!e->d || !e->recovered)
+	if (!e->d || !e->recovered || premises_open(e))
 		return -1;
 	for (size_t i = 0; i < e->set->n_patterns; i++)
 		match_one(e, &e->set->patterns[i]);

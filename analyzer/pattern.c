@@ -498,6 +498,7 @@ static int check_premises(struct pattern_set *set, const struct pattern *p, cons
 static int resolve(struct pattern_set *set, struct premise *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
+		list[i].index = set->n_premises++;
 		list[i].resolved = ARENA_ARRAY(&set->arena, const struct kind *, list[i].n_kinds + 1);
 		for (size_t k = 0; list[i].resolved && k < list[i].n_kinds; k++)
 			list[i].resolved[k] = pattern_kind(set, list[i].kinds[k]);

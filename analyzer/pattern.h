@@ -25,6 +25,7 @@ struct where {
 };
 
 struct premise {
+	uint32_t index;		/* of all premises of the set, after the seal */
 	const char *as;
 	const char **kinds;
 	const struct kind **resolved;	/* the same, after the seal */
@@ -94,6 +95,7 @@ struct pattern_set {
 	size_t n_signatures, cap_signatures;
 	struct kind *site_kinds;	/* "x.*" */
 	size_t n_site_kinds, cap_site_kinds;
+	uint32_t n_premises;		/* of all patterns and their rivals */
 	char digest[65];		/* of all files, in the order loaded */
 };
 

@@ -18,7 +18,7 @@ static bool explained(const struct engine *e, size_t i)
 	return false;
 }
 
-static bool reaches_anchor(const struct engine *e, size_t i, uint32_t anchor)
+static bool reaches_anchor(struct engine *e, size_t i, uint32_t anchor)
 {
 	for (size_t k = 0; k < e->n; k++)
 		if (reaches(e, i, k) && (list_has(&e->d[k].f.observations, anchor) ||
