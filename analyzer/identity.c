@@ -50,10 +50,14 @@ static struct rank_identity *rank_row(struct store *s, int32_t rank)
 	return &map->ranks[at];
 }
 
-static bool same_host_name(const char *a, const char *b)
+bool host_is_address(const char *name) { return name[strspn(name, "0123456789.")] == '\0' || strchr(name, ':'); }
+
+bool host_same(const char *a, const char *b)
 {
 	size_t n = strcspn(a, "."), m = strcspn(b, ".");
 
+	if (host_is_address(a) || host_is_address(b))
+		return strcmp(a, b) == 0;
 	return n == m && strncasecmp(a, b, n) == 0;
 }
 
@@ -63,7 +67,7 @@ static void settle_sid(struct store *s, struct rank_identity *row, sid *have, si
 {
 	const char *a = intern_str(&s->strings, *have), *b = intern_str(&s->strings, new);
 
-	if (!new || *have == new || (*have && same_host_name(a, b)))
+	if (!new || *have == new || (*have && host_same(a, b)))
 		return;
 	if (*have && trust == row->trust && trust > TRUST_PATH)
 		store_inconsistency(s, "rank %d: %s is \"%s\" and \"%s\"", row->rank, what, a, b);
@@ -138,6 +142,16 @@ void identity_alias(struct store *s, const char *address, sid host)
 	map->aliases[map->n_aliases++] = (struct host_alias){ a, host };
 }
 
+sid identity_host_of(struct store *s, const char *name)
+{
+	sid host = intern_cstr(&s->strings, name);
+
+	for (size_t i = 0; i < s->identity->n_aliases; i++)
+		if (s->identity->aliases[i].address == host)
+			return s->identity->aliases[i].host;
+	return host;
+}
+
 const struct rank_identity *identity_by_rank(const struct store *s, int32_t rank)
 {
 	struct rank_identity *row = find_rank(s->identity, rank);
@@ -206,7 +220,7 @@ static void complete(struct store *s, struct observation *o)
 		r = identity_by_rank(s, c->rank);
 	/* a launcher's task number is a rank only if the rank runs there */
 	if (r && o->source == SRC_LAUNCHER && c->host && r->host && r->trust > TRUST_LAUNCHER &&
-	    !same_host_name(intern_str(&s->strings, c->host), intern_str(&s->strings, r->host))) {
+	    !host_same(intern_str(&s->strings, c->host), intern_str(&s->strings, r->host))) {
 		store_inconsistency(s, "the launcher's task %d on %s is not rank %d, which runs on %s", c->rank,
 				    intern_str(&s->strings, c->host), c->rank, intern_str(&s->strings, r->host));
 		c->rank = RANK_NONE;

@@ -37,6 +37,13 @@ void identity_host(struct store *s, sid host);
 /* `address` is another name of `host`; observations get the host's name at the seal. */
 void identity_alias(struct store *s, const char *address, sid host);
 
+/* The host's name for a name or an address of it, as far as the input says. */
+sid identity_host_of(struct store *s, const char *name);
+
+/* Two names of one host: a short and a full one.  Addresses have no short form. */
+bool host_same(const char *a, const char *b);
+bool host_is_address(const char *name);
+
 /* By rank, or by (host, pid), or by (host, gpu); NULL when unknown. */
 const struct rank_identity *identity_by_rank(const struct store *s, int32_t rank);
 const struct rank_identity *identity_by_pid(const struct store *s, sid host, int32_t pid);

@@ -151,12 +151,19 @@ static void take_observation(struct engine *e, struct draft *d, uint32_t index, 
 }
 
 /* The premise that names the culprit; the first one unless the pattern says otherwise. */
-static bool names_culprit(const struct engine *e, const struct pattern *p, size_t premise)
+static bool names_culprit(const struct pattern *p, size_t premise)
 {
-	(void)e;
 	if (!p->culprit_from)
 		return premise == 0;
 	return p->premises[premise].as && strcmp(p->premises[premise].as, p->culprit_from) == 0;
+}
+
+static bool premise_names(const struct pattern *p)
+{
+	for (size_t i = 0; i < p->n_premises; i++)
+		if (names_culprit(p, i))
+			return true;
+	return false;
 }
 
 static void take_premises(struct engine *e, struct draft *d, const struct observation *first)
@@ -170,7 +177,7 @@ static void take_premises(struct engine *e, struct draft *d, const struct observ
 			const struct observation *o = &e->s->obs[fitting->v[k]];
 
 			if (o != first && premise_joins(e, &p->premises[i], o, first))
-				take_observation(e, d, fitting->v[k], names_culprit(e, p, i));
+				take_observation(e, d, fitting->v[k], names_culprit(p, i));
 		}
 	}
 }
@@ -287,7 +294,7 @@ static void match_one(struct engine *e, const struct pattern *p)
 			const struct observation *o = &e->s->obs[fitting->v[i]];
 
 			if ((int)o->source == source && truths[i] != FALSE_ && (truths[i] == TRUE_ || !known)) {
-				take_observation(e, d, fitting->v[i], names_culprit(e, p, 0));
+				take_observation(e, d, fitting->v[i], names_culprit(p, 0));
 				total += o->count;
 			}
 		}
@@ -300,8 +307,8 @@ static void match_one(struct engine *e, const struct pattern *p)
 	take_beside(e, d, p->corroboration, p->n_corroboration, &any);
 	take_beside(e, d, p->promote, p->n_promote, &d->promoted);
 	name_instead(e, d);
-	/* the premise that should name the culprit knows no scope: the others may */
-	for (size_t i = 0; !d->f.n_culprits && i < d->f.observations.n; i++)
+	/* the premise that should name the culprit knows no scope: the others may; not where only what stands beside them does */
+	for (size_t i = 0; premise_names(p) && !d->f.n_culprits && i < d->f.observations.n; i++)
 		add_culprit(e, d, e->s->obs[d->f.observations.v[i]].scope);
 	if (d->promoted)
 		d->f.role = ROLE_CAUSE;

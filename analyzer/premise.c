@@ -6,6 +6,7 @@
 #include <pcre2.h>
 
 #include "analyzer/engine.h"
+#include "analyzer/identity.h"
 
 /* ---- by itself ---- */
 
@@ -164,10 +165,7 @@ int premises_open(struct engine *e)
 
 static bool hosts_differ(const struct engine *e, sid a, sid b)
 {
-	const char *x = intern_str(&e->s->strings, a), *y = intern_str(&e->s->strings, b);
-	size_t n = strcspn(x, "."), m = strcspn(y, ".");
-
-	return a && b && a != b && (n != m || strncasecmp(x, y, n));
+	return a && b && a != b && !host_same(intern_str(&e->s->strings, a), intern_str(&e->s->strings, b));
 }
 
 static uint32_t member_of(const struct engine *e, const struct observation *o)

@@ -14,6 +14,7 @@ static const struct detector *const detectors[] = {
 	&detector_soft_lockups,
 	&detector_lost_devices,
 	&detector_no_address,
+	&detector_peer_gone,
 	&detector_driver_stuck,
 };
 

@@ -107,6 +107,8 @@ static void check_culprits(struct corpus *c, const json_t *report, const json_t 
 
 				differ(c, ok, "culprit %s %s is not named", key, text ? text : "?");
 			}
+	if (json_is_true(json_object_get(expected, "nobody")) && json_array_size(have))
+		differ(c, ok, "somebody is named, and nobody can be");
 	for (size_t i = 0; i < json_array_size(have); i++)
 		json_object_foreach(json_array_get(have, i), key, value)
 			if (!json_is_null(value) && !expected_value(want, key, value)) {

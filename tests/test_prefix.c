@@ -38,6 +38,16 @@ static const struct {
 	{ "\x1b[31mRed\x1b[0m", "Red\x1b[0m", "", -1, -1, -1, NULL },
 	{ "10%|# |\r20%|## |\rl", "l", "", -1, -1, -1, NULL },
 	{ "[Feb 27 2025 15:10:02] [ERROR] [tid 127] m", "m", "2025-02-27T15:10:02.000000000", -1, -1, -1, NULL },
+	{ "(pid=88, ip=10.1.2.3) o", "o", "", -1, -1, 88, "10.1.2.3" },
+	{ "(VllmWorker rank=2 pid=88) p", "p", "", 2, -1, 88, NULL },
+	{ "(raylet, ip=10.1.2.3) [2026-01-02 03:04:05,678 E 41 42] q", "q", "2026-01-02T03:04:05.678000000", -1, -1, 41, "10.1.2.3" },
+	{ "[1709881221.500000] [n13:77:0]  ib_mlx5_log.c:177  r", "ib_mlx5_log.c:177  r", "2024-03-08T07:00:21.500000000Z", -1, -1, 77, "n13" },
+	{ "[n13:77 :0:78] Caught s", "Caught s", "", -1, -1, 77, "n13" },
+	{ "[n13:00077] *** t", "*** t", "", -1, -1, 77, "n13" },
+	{ "[loop:120] u", "[loop:120] u", "", -1, -1, -1, NULL },
+	{ "gn-07: [   12.500000] v", "v", "+12.500000000s", -1, -1, -1, "gn-07" },
+	{ "rank3: [   12.500000] w", "rank3: [   12.500000] w", "", -1, -1, -1, NULL },
+	{ "MESSAGE=x", "x", "", -1, -1, -1, NULL },
 	{ "plain text", "plain text", "", -1, -1, -1, NULL },
 	{ "[rank99999999999]: n", "[rank99999999999]: n", "", -1, -1, -1, NULL },
 };
@@ -58,6 +68,37 @@ static void test_lines(void **state)
 		assert_int_equal(p.pid, lines[i].pid);
 		assert_int_equal(p.host_len, lines[i].host ? strlen(lines[i].host) : 0);
 		assert_true(!lines[i].host || memcmp(p.host, lines[i].host, p.host_len) == 0);
+	}
+}
+
+/* One JSON object a line: the message within it, and who says it. */
+static void test_objects(void **state)
+{
+	static const struct {
+		const char *line, *message, *time, *host;
+		int pid;
+		bool kernel;
+	} objects[] = {
+		{ "{\"_HOSTNAME\":\"n01\",\"_TRANSPORT\":\"kernel\",\"MESSAGE\":\"NVRM: \\\"a\\\"\",\"__REALTIME_TIMESTAMP\":\"1767323045500000\",\"_PID\":\"7\"}",
+		  "NVRM: \\\"a\\\"", "2026-01-02T03:04:05.500000000Z", "n01", -1, true },
+		{ "{ \"MESSAGE\" : \"b\", \"_PID\" : \"7\" }", "b", "", NULL, 7, false },
+		{ "{\"log\":\"[rank3]: c\\n\",\"stream\":\"stderr\",\"time\":\"2026-01-02T03:04:05.5Z\"}", "c", "2026-01-02T03:04:05.500000000Z", NULL, -1, false },
+		{ "{\"level\":\"e\",\"msg\":\"d\",\"hostname\":\"n01\"}", "d", "", "n01", -1, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		const char *line = objects[i].line;
+		struct prefix p = prefix_parse(line, strlen(line), 0, false);
+		char time[48];
+
+		stamp_text(p.time, time);
+		assert_int_equal(p.end - p.body, strlen(objects[i].message));
+		assert_memory_equal(line + p.body, objects[i].message, p.end - p.body);
+		assert_string_equal(time, objects[i].time);
+		assert_int_equal(p.host_len, objects[i].host ? strlen(objects[i].host) : 0);
+		assert_int_equal(p.pid, objects[i].pid);
+		assert_int_equal(p.kernel, objects[i].kernel);
 	}
 }
 
@@ -89,9 +130,11 @@ static const struct {
 	int rank;
 	const char *host;
 } paths[] = {
-	{ "dumps/nccl_trace_rank_12", 12, NULL }, { "dumps/nccl_trace_rank_node07_40", 40, NULL },
+	{ "dumps/nccl_trace_rank_12", 12, NULL }, { "dumps/nccl_trace_rank_node07_40", 40, "node07" },
 	{ "a/_dump_3", 3, NULL }, { "logs/rank3.log", 3, NULL }, { "rank_5.stderr.gz", 5, NULL },
 	{ "dmesg-node07.log", -1, "node07" }, { "hosts/gpu-a12/dmesg", -1, "gpu-a12" }, { "notes.txt", -1, NULL },
+	{ "gpu08.log", -1, "gpu08" }, { "gpu3.log", -1, NULL }, { "node-a12_dmesg.log", -1, "node-a12" }, { "kern_trn09_20260101.log", -1, "trn09" },
+	{ "rank3-10.3.4.6.log", 3, "10.3.4.6" }, { "worker-w4.log", -1, "w4" }, { "run-h100.log", -1, NULL }, { "dmesg.n17.example.org.txt", -1, "n17" },
 };
 
 static void test_paths(void **state)
@@ -104,17 +147,15 @@ static void test_paths(void **state)
 		print_message("    %s\n", paths[i].path);
 		if (paths[i].rank >= 0)
 			assert_int_equal(rank_from_path(paths[i].path), paths[i].rank);
-		if (paths[i].host) {
-			assert_int_equal(n, strlen(paths[i].host));
-			assert_memory_equal(host, paths[i].host, n);
-		}
+		assert_int_equal(n, paths[i].host ? strlen(paths[i].host) : 0);
+		assert_true(!n || memcmp(host, paths[i].host, n) == 0);
 	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_lines), cmocka_unit_test(test_truncation), cmocka_unit_test(test_zone_is_applied),
+		cmocka_unit_test(test_lines), cmocka_unit_test(test_objects), cmocka_unit_test(test_truncation), cmocka_unit_test(test_zone_is_applied),
 		cmocka_unit_test(test_paths),
 	};
 

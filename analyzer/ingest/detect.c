@@ -175,89 +175,117 @@ bool named_like_dump(const char *path)
 	return false;
 }
 
-/* A word that reads like a host: letters first, a number in it, none of the words that files are named by. */
-static bool host_like(const char *s, size_t n)
+/* Words that files and prefixes are full of, and that no host begins with. */
+static bool common_word(const char *s, size_t n)
 {
-	static const char *const not_hosts[] = { "rank", "dmesg", "log", "job", "slurm", "trace", "worker", "nccl",
-						 "attempt", "step", "stdout", "stderr", "pid", "version", "iter",
-						 "local", "part", "run", "epoch", "smi", "train", "main", "test" };
-	bool digit = false, alpha = false;
+	static const char *const words[] = { "rank", "dmesg", "log", "job", "slurm", "trace", "worker", "nccl", "attempt", "step",
+					     "stdout", "stderr", "pid", "version", "iter", "local", "part", "run", "epoch", "smi",
+					     "train", "main", "test", "xid", "case", "incident", "issue", "bug", "tmp", "out" };
 
-	for (size_t i = 0; i < n; i++) {
+	static const char *const products[] = { "a100", "h100", "h200", "b200", "b300", "gb200", "gb300", "v100", "l40s", "mi250", "mi300x",
+						"nvl72", "bf16", "fp16", "fp8", "cuda12", "cuda13" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(products); i++)
+		if (n == strlen(products[i]) && strncasecmp(s, products[i], n) == 0)
+			return true;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strncasecmp(s, words[i], strlen(words[i])) == 0)
+			return true;
+	return n == 0;
+}
+
+bool reads_like_host(const char *s, size_t n)
+{
+	bool digit = false;
+
+	for (size_t i = 0; i < n; i++)
 		digit |= isdigit((unsigned char)s[i]) != 0;
-		alpha |= isalpha((unsigned char)s[i]) != 0;
+	/* "gpu3" is a device, "gpu03", "gpu017" and "gpu-a12" are hosts */
+	if (strncasecmp(s, "gpu", 3) == 0 && (n <= 4 || (n == 5 && s[3] != '0')))
+		return false;
+	return n >= 3 && n <= 63 && digit && isalpha((unsigned char)s[0]) && !common_word(s, n);
+}
+
+/* Length of "10.0.3.7" at `s`; 0: none. */
+static size_t address_at(const char *s)
+{
+	const char *p = s;
+
+	for (int part = 0; part < 4; part++) {
+		size_t n = strspn(p, "0123456789");
+
+		if (n < 1 || n > 3 || (part < 3 && p[n] != '.'))
+			return 0;
+		p += n + (part < 3);
 	}
-	/* "gpu3" is a device, "gpu017" and "gpu-a12" are hosts */
-	if (n <= 5 && strncasecmp(s, "gpu", 3) == 0)
-		return false;
-	if (n < 3 || n > 63 || !digit || !alpha || !isalpha((unsigned char)s[0]))
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(not_hosts); i++)
-		if (strncasecmp(s, not_hosts[i], strlen(not_hosts[i])) == 0)
-			return false;
-	return true;
+	return isalnum((unsigned char)*p) || (*p == '.' && isdigit((unsigned char)p[1])) ? 0 : (size_t)(p - s);
 }
 
-/* Length of an IPv4 address at `s`, 0: none. */
-static size_t ipv4_at(const char *s)
+/* Does `s` begin with a word that hosts are called by, with a number behind it?  Then it may be the whole name of a file. */
+static bool named_as_host(const char *s, size_t n)
 {
-	int n = 0;
-	unsigned part[4];
+	static const char *const words[] = { "node", "host", "gpu", "dgx", "hgx", "nid", "compute", "trn", "server", "ip-" };
 
-	if (sscanf(s, "%3u.%3u.%3u.%3u%n", &part[0], &part[1], &part[2], &part[3], &n) != 4 || !isdigit((unsigned char)s[0]))
-		return 0;
-	return part[0] < 256 && part[1] < 256 && part[2] < 256 && part[3] < 256 ? (size_t)n : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strncasecmp(s, words[i], strlen(words[i])) == 0)
+			return reads_like_host(s, n);
+	return false;
 }
 
-/* Behind such a word even "w1" is a host. */
-static bool after_role(const char *name, const char *p)
+/* "worker-w1", "host-c2": what stands behind the word is a name, however short */
+static size_t role_host(const char *s, size_t n, const char **start_ret)
 {
-	static const char *const roles[] = { "worker", "node", "host", "machine", "server" };
+	static const char *const roles[] = { "worker-", "host-", "node-" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
-		size_t n = strlen(roles[i]) + 1;
+		size_t skip = strlen(roles[i]);
 
-		if ((size_t)(p - name) == n && strncasecmp(name, roles[i], n - 1) == 0)
-			return true;
+		if (n == skip + 2 && strncasecmp(s, roles[i], skip) == 0 && isalpha((unsigned char)s[skip]) &&
+		    isdigit((unsigned char)s[skip + 1])) {
+			*start_ret = s + skip;
+			return 2;
+		}
 	}
-	return false;
+	return 0;
+}
+
+/* In a part of a file's name that holds no '.' and no '_', neither of which host names hold. */
+static size_t host_in_part(const char *s, size_t n, bool first, const char **start_ret)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((i ? s[i - 1] == '-' && reads_like_host(s + i, n - i) : !first && reads_like_host(s, n)) || (!i && named_as_host(s, n))) {
+			*start_ret = s + i;
+			return n - i;
+		}
+	return role_host(s, n, start_ret);
 }
 
 size_t host_from_path(const char *path, const char **start_ret)
 {
 	const char *name = base_name(path), *p;
-	size_t n, best = 0;
+	size_t n;
 
 	for (p = name; *p; p++)
-		if ((p == name || p[-1] == '-' || p[-1] == '_') && (n = ipv4_at(p)) > 0 && !isalnum((unsigned char)p[n])) {
+		if ((p == name || !isalnum((unsigned char)p[-1])) && (n = address_at(p))) {
 			*start_ret = p;
 			return n;
 		}
-
 	/* "dmesg-node07.log", "nvidia-smi.node07.xml": the part behind the kind */
-	for (p = name; *p;) {
-		n = strcspn(p, ".");
-		for (size_t i = 0; i < n; i++) {
-			size_t rest = n - i;
+	for (p = name; *p; p += n + (p[n] != '\0')) {
+		size_t found;
 
-			if ((i ? p[i - 1] == '-' || p[i - 1] == '_' : p != name) && !best &&
-			    (host_like(p + i, rest) || (rest == 2 && after_role(name, p + i) && isalpha((unsigned char)p[i]) &&
-							isdigit((unsigned char)p[i + 1])))) {
-				*start_ret = p + i;
-				best = rest;
-			}
-		}
-		p += n + (p[n] == '.');
+		n = strcspn(p, "._");
+		found = host_in_part(p, n, p == name, start_ret);
+		if (found)
+			return found;
 	}
-	if (best)
-		return best;
 	/* the directory: "hosts/node07/dmesg" */
 	if (name > path + 1) {
 		const char *end = name - 1, *dir = end;
 
 		while (dir > path && dir[-1] != '/')
 			dir--;
-		if (host_like(dir, (size_t)(end - dir))) {
+		if (reads_like_host(dir, (size_t)(end - dir))) {
 			*start_ret = dir;
 			return (size_t)(end - dir);
 		}

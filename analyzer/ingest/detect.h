@@ -22,5 +22,7 @@ enum format detect(const uint8_t *head, size_t len);
  */
 int32_t rank_from_path(const char *path);
 size_t host_from_path(const char *path, const char **start_ret);	/* length, 0: none */
+/* Letters first, a number in it, none of the words that files are named by. */
+bool reads_like_host(const char *s, size_t n);
 bool looks_like_dump(const char *path);
 bool named_like_dump(const char *path);	/* exactly as PyTorch names them */

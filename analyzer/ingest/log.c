@@ -46,6 +46,7 @@ struct log {
 	struct prefix prefix;
 	uint64_t above_at;		/* offset of the last line whose time_above() was asked for, and the answer */
 	struct stamp above;
+	int32_t other_rank;		/* that the line under judgement is about as much */
 	struct log_counts counts;
 	uint64_t last_hit;		/* offset of the last line with a hit, + 1 */
 };
@@ -206,6 +207,7 @@ static void take_capture(struct log *l, struct observation *o, const struct capt
 	case CAPTURE_TIMEOUT_MS: *timeout_ns = v > 0 && v < INT64_C(1000000000000) ? v * 1000000 : 0; break;
 	case CAPTURE_TIMEOUT_S: *timeout_ns = v > 0 && v < 1000000000 ? v * 1000000000 : 0; break;
 	case CAPTURE_TIME: time_parse(s, n, &o->time); break;
+	case CAPTURE_OTHER_RANK: l->other_rank = to_id(s, n); break;
 	case CAPTURE_FIELD: observation_field(l->s, o, c->name, s, n < 200 ? n : 200); break;
 	}
 }
@@ -262,6 +264,8 @@ static void complete_scope(struct log *l, struct observation *o)
 		o->scope.rank = p->rank >= 0 ? p->rank : m->rank;
 	if (o->scope.local_rank < 0)
 		o->scope.local_rank = p->local_rank;
+	if (o->source == SRC_SCHEDULER || o->source == SRC_LAUNCHER)
+		return;		/* the process that writes reports what another one met */
 	if (o->scope.pid < 0)
 		o->scope.pid = p->pid;
 	if (!o->scope.process && p->process)
@@ -275,6 +279,8 @@ static void learn_alias(struct log *l, const struct observation *o)
 
 	snprintf(reverse, sizeof(reverse), "%s.%s.%s.%s", observation_get(l->s, o, "a"), observation_get(l->s, o, "b"),
 		 observation_get(l->s, o, "c"), observation_get(l->s, o, "d"));
+	if (is_default_name(intern_str(&l->s->strings, o->scope.host), strlen(intern_str(&l->s->strings, o->scope.host))))
+		return;
 	identity_alias(l->s, reverse[0] == '.' ? observation_get(l->s, o, "address") : reverse, o->scope.host);
 }
 
@@ -385,6 +391,7 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 	struct observation o = { .source = c->sig->source, .scope = scope_none, .count = 1, .member = l->member };
 	int64_t timeout_ns = 0;
 
+	l->other_rank = RANK_NONE;
 	for (size_t i = 0; i < c->sig->n_set; i++)
 		observation_field(l->s, &o, c->sig->set_names[i], c->sig->set_values[i], strlen(c->sig->set_values[i]));
 	for (size_t i = 0; i < c->n_captures; i++) {
@@ -417,6 +424,12 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 	l->s->members[l->member].sources |= 1u << o.source;
 	store_observe(l->s, &o);
 	learn(l, &o);
+	if (l->other_rank >= 0) {	/* whose pid the line does not say */
+		o.scope.rank = l->other_rank;
+		o.scope.pid = PID_NONE;
+		o.scope.local_rank = RANK_NONE;
+		store_observe(l->s, &o);
+	}
 }
 
 /* Judge a (window, signature) pair once. */
@@ -436,6 +449,8 @@ static void judge(struct log *l, uint32_t sig, size_t at)
 		start = l->line_start + l->prefix.body;
 	if (end > l->line_end)
 		end = l->line_end;
+	if (end - l->line_start > l->prefix.end)
+		end = l->line_start + l->prefix.end;
 	if (start >= end)
 		return;
 	while (end > start && (l->buf[end - 1] == '\n' || l->buf[end - 1] == '\r'))

@@ -1,12 +1,15 @@
 #include "analyzer/ingest/prefix.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "analyzer/ingest/detect.h"
 #include "bundle/cleanup.h"
 
 #define ROUNDS 10		/* prefixes on one line */
+#define EPOCH_FROM 1000000000	/* seconds: no host is up for 31 years */
 
 /* One line while it is being stripped. */
 struct cursor {
@@ -132,30 +135,42 @@ static bool strip_label(struct cursor *c)
 	return true;
 }
 
-/* "(RayTrainWorker pid=123, ip=10.0.0.1) ", "(Worker_TP3 pid=220) " */
+/*
+ * "(RayTrainWorker pid=123, ip=10.0.0.1) ", "(Worker_TP3 pid=220) ", "(pid=123, ip=10.0.0.1) ",
+ * "(VllmWorker rank=2 pid=220) ", "(raylet, ip=10.0.0.1) "
+ */
 static bool strip_actor(struct cursor *c)
 {
 	const char *p = c->p, *name, *ip;
-	size_t n;
-	int32_t pid;
+	int32_t pid = PID_NONE, rank = RANK_NONE;
+	size_t n, ip_len = 0;
+	bool daemon;
 
 	if (!accept(&p, c->end, "("))
 		return false;
 	name = p;
 	n = word(p, c->end);
+	n = n == 3 && memcmp(p, "pid", 3) == 0 ? 0 : n;
+	daemon = (n == 6 && memcmp(p, "raylet", 6) == 0) || (n == 10 && memcmp(p, "gcs_server", 10) == 0);
 	p += n;
-	if (!n || !accept(&p, c->end, " pid=") || (pid = number(&p, c->end)) < 0)
+	if (n && accept(&p, c->end, " rank=") && (rank = number(&p, c->end)) < 0)
 		return false;
-	c->out.process = name;
-	c->out.process_len = n;
-	c->out.pid = pid;
-	if (accept(&p, c->end, ", ip=")) {
-		ip = p;
-		p += word(p, c->end);
-		set_host(c, ip, (size_t)(p - ip));
+	if (!(n && !daemon ? accept(&p, c->end, " pid=") : accept(&p, c->end, "pid="))) {
+		if (!daemon)
+			return false;
+	} else if ((pid = number(&p, c->end)) < 0) {
+		return false;
 	}
+	ip = p;
+	if (accept(&ip, c->end, ", ip="))
+		p = ip + (ip_len = word(ip, c->end));
 	if (!accept(&p, c->end, ")"))
 		return false;
+	c->out.process = n ? name : c->out.process;
+	c->out.process_len = n ? n : c->out.process_len;
+	c->out.pid = pid >= 0 ? pid : c->out.pid;
+	c->out.rank = rank >= 0 ? rank : c->out.rank;
+	set_host(c, ip, ip_len);
 	c->p = p;
 	return true;
 }
@@ -228,7 +243,7 @@ static bool strip_kernel(struct cursor *c)
 	return true;
 }
 
-/* "[  123.456789] ", with "[ T1946] " behind it */
+/* "[  123.456789] ", with "[ T1946] " behind it; UCX writes seconds since 1970 there */
 static bool strip_uptime(struct cursor *c)
 {
 	const char *p = c->p, *dot;
@@ -247,8 +262,8 @@ static bool strip_uptime(struct cursor *c)
 		ns += (*p - '0') * unit;
 	if (!accept(&p, c->end, "]"))
 		return false;
-	set_time(c, (struct stamp){ s * 1000000000 + ns, TIME_BOOT });
-	c->out.kernel = true;
+	set_time(c, (struct stamp){ s * 1000000000 + ns, s < EPOCH_FROM ? TIME_BOOT : TIME_UTC });
+	c->out.kernel |= s < EPOCH_FROM;
 	while (p < c->end && *p == ' ')
 		p++;
 	if (c->end - p > 3 && p[0] == '[' && memchr(p, ']', (size_t)(c->end - p < 16 ? c->end - p : 16)) &&
@@ -301,6 +316,22 @@ static bool strip_glog(struct cursor *c)
 	return true;
 }
 
+/* " E 411 417]" behind the time, of Ray's own processes: level, pid, thread */
+static bool ray_tail(struct cursor *c, const char **p)
+{
+	const char *q = *p;
+	int32_t pid;
+
+	if (c->end - q < 4 || *q++ != ' ' || !strchr("IWEFDC", *q++) || *q++ != ' ')
+		return false;
+	pid = number(&q, c->end);
+	if (pid < 0 || !accept(&q, c->end, " ") || number(&q, c->end) < 0 || !accept(&q, c->end, "]"))
+		return false;
+	c->out.pid = pid;
+	*p = q;
+	return true;
+}
+
 /* A bare or bracketed time, a CRI tag behind it */
 static bool strip_time(struct cursor *c)
 {
@@ -315,7 +346,7 @@ static bool strip_time(struct cursor *c)
 	/* "[Sun Feb 23 16:24:18 2025]": dmesg -T; nothing else writes the weekday so */
 	c->out.kernel |= bracket && isalpha((unsigned char)*p) && n > 20;
 	p += n;
-	if (bracket && !accept(&p, c->end, "]"))
+	if (bracket && !accept(&p, c->end, "]") && !ray_tail(c, &p))
 		return false;
 	if (!bracket && p < c->end && (!*p || !strchr(" ,:|-\t]", *p)))
 		return false;
@@ -381,6 +412,133 @@ static bool strip_nccl(struct cursor *c)
 	return true;
 }
 
+/* "[node12:2331:0] ", "[node12:2331:0:2340] " of UCX; "[node12:2331] *** Process received signal" of Open MPI */
+static bool strip_bracketed_process(struct cursor *c)
+{
+	const char *p = c->p, *host;
+	size_t n;
+	int32_t pid;
+	int more = 0;
+
+	if (!accept(&p, c->end, "["))
+		return false;
+	host = p;
+	n = word(p, c->end);
+	p += n;
+	if (!n || !accept(&p, c->end, ":") || (pid = number(&p, c->end)) <= 0)
+		return false;
+	while (p < c->end && *p == ' ')
+		p++;
+	for (; more < 2 && accept(&p, c->end, ":"); more++)
+		if (number(&p, c->end) < 0)
+			return false;
+	if (!accept(&p, c->end, "] ") || (!more && !accept(&p, c->end, "*** ") && !accept(&p, c->end, "Signal")))
+		return false;
+	set_host(c, host, n);
+	c->out.pid = pid;
+	c->p = memchr(c->p, ']', left(c)) + 1;
+	return true;
+}
+
+/* "node07: [ 123.4] ...", "node07: Mar  3 10:00:00 ..." of pdsh and its kin, at the start of the line */
+static bool strip_gathered(struct cursor *c)
+{
+	const char *p = c->p;
+	size_t n = c->p == c->line ? word(p, c->end) : 0;
+	struct stamp t;
+
+	p += n;
+	if (!n || !reads_like_host(c->p, n) || !accept(&p, c->end, ": "))
+		return false;
+	if (!(c->end - p > 8 && *p == '[' && (p[1] == ' ' || is_digit(p[1]))) && !time_parse(p, (size_t)(c->end - p), &t))
+		return false;
+	set_host(c, c->p, n);
+	c->p = p;
+	return true;
+}
+
+/* The value of a key of one JSON object on one line, where it is a string or a number; escapes stay. */
+static const char *json_value(const struct cursor *c, const char *key, size_t *n_ret)
+{
+	size_t n = strlen(key);
+	const char *p = c->p;
+
+	while ((p = memmem(p, (size_t)(c->end - p), key, n))) {
+		const char *q = p + n, *from;
+
+		p = q;
+		while (q < c->end && (*q == ' ' || *q == ':'))
+			q++;
+		if (q == p || q >= c->end || q[-1] == '{')
+			continue;
+		if (*q != '"') {
+			from = q;
+			while (q < c->end && is_digit(*q))
+				q++;
+			*n_ret = (size_t)(q - from);
+			return *n_ret ? from : NULL;
+		}
+		for (from = ++q; q < c->end && *q != '"'; q++)
+			q += *q == '\\' && q + 1 < c->end;
+		*n_ret = (size_t)(q - from);
+		return from;
+	}
+	return NULL;
+}
+
+/* {"_HOSTNAME":"node07", "MESSAGE":"..."} of journalctl -o json, {"log":"...","time":"..."} of Docker: the message, and who says it */
+static bool strip_object(struct cursor *c)
+{
+	static const char *const messages[] = { "\"MESSAGE\"", "\"log\"", "\"message\"", "\"msg\"" };
+	static const char *const hosts[] = { "\"_HOSTNAME\"", "\"hostname\"", "\"host\"" };
+	static const char *const times[] = { "\"time\"", "\"@timestamp\"", "\"timestamp\"" };
+	const char *message = NULL, *v;
+	size_t len = 0, n;
+	struct stamp t;
+
+	if (c->p != c->line || left(c) < 12 || *c->p != '{')
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(messages) && !message; i++)
+		message = json_value(c, messages[i], &len);
+	if (!message)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(hosts) && !c->out.host; i++)
+		if ((v = json_value(c, hosts[i], &n)))
+			set_host(c, v, n);
+	if ((v = json_value(c, "\"__REALTIME_TIMESTAMP\"", &n)) && n == 16)
+		set_time(c, (struct stamp){ strtoll(v, NULL, 10) * 1000, TIME_UTC });
+	for (size_t i = 0; i < ARRAY_SIZE(times); i++)
+		if ((v = json_value(c, times[i], &n)) && time_parse(v, n, &t))
+			set_time(c, t);
+	if ((v = json_value(c, "\"_TRANSPORT\"", &n)) && n == 6 && memcmp(v, "kernel", 6) == 0)
+		c->out.kernel = true;
+	else if ((v = json_value(c, "\"_PID\"", &n)))
+		c->out.pid = number(&v, v + n);
+	if (len > 1 && memcmp(message + len - 2, "\\n", 2) == 0)
+		len -= 2;
+	c->p = c->line = message;
+	c->end = message + len;
+	c->out.end = 1;
+	return true;
+}
+
+/* "MESSAGE=", "_HOSTNAME=node07", "__REALTIME_TIMESTAMP=..." of journalctl -o export */
+static bool strip_export(struct cursor *c)
+{
+	const char *p = c->p;
+
+	if (c->p != c->line)
+		return false;
+	if (accept(&p, c->end, "_HOSTNAME="))
+		set_host(c, p, word(p, c->end));
+	else if (accept(&p, c->end, "__REALTIME_TIMESTAMP=") && c->end - p == 16)
+		set_time(c, (struct stamp){ strtoll(p, NULL, 10) * 1000, TIME_UTC });
+	else if (!accept(&p, c->end, "MESSAGE="))
+		return false;
+	c->p = p;
+	return true;
+}
+
 /* "INFO ", "| ERROR | ", "[WARNING] ", "ERROR:root:", "- " */
 static bool strip_level(struct cursor *c)
 {
@@ -426,8 +584,9 @@ static bool strip_place(struct cursor *c)
 }
 
 static bool (*const strippers[])(struct cursor *) = {
-	strip_space, strip_colour, strip_launcher, strip_label, strip_kernel, strip_uptime, strip_time,
-	strip_glog, strip_actor, strip_container, strip_syslog, strip_nccl, strip_level, strip_place,
+	strip_object, strip_export, strip_gathered, strip_space, strip_colour, strip_launcher, strip_label, strip_kernel, strip_uptime, strip_time,
+	strip_glog, strip_actor, strip_container, strip_syslog, strip_nccl, strip_bracketed_process, strip_level,
+	strip_place,
 };
 
 struct prefix prefix_parse(const char *line, size_t len, int64_t tz_ns, bool tz_known)
@@ -451,6 +610,7 @@ struct prefix prefix_parse(const char *line, size_t len, int64_t tz_ns, bool tz_
 			break;
 	}
 	c.out.body = (size_t)(c.p - line);
+	c.out.end = c.out.end ? (size_t)(c.end - line) : SIZE_MAX;
 	if (tz_known && c.out.time.base == TIME_LOCAL)
 		c.out.time = (struct stamp){ c.out.time.ns - tz_ns, TIME_UTC };
 	return c.out;

@@ -14,6 +14,7 @@
 
 struct prefix {
 	size_t body;			/* offset of the message in the line */
+	size_t end;			/* past it, where something else follows; else SIZE_MAX */
 	struct stamp time;
 	int32_t rank, local_rank, pid;	/* RANK_NONE, PID_NONE: not stated */
 	const char *host, *process;	/* in the line; NULL: not stated */

@@ -19,7 +19,7 @@ static enum capture_role role_of(const char *name)
 		{ "pid", CAPTURE_PID }, { "host", CAPTURE_HOST }, { "gpu", CAPTURE_GPU },
 		{ "process", CAPTURE_PROCESS }, { "link", CAPTURE_LINK }, { "object", CAPTURE_OBJECT },
 		{ "sender", CAPTURE_SENDER }, { "timeout_ms", CAPTURE_TIMEOUT_MS }, { "timeout_s", CAPTURE_TIMEOUT_S },
-		{ "time", CAPTURE_TIME },
+		{ "time", CAPTURE_TIME }, { "other_rank", CAPTURE_OTHER_RANK },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(roles); i++)

@@ -97,3 +97,84 @@ def amd_process(box):
     put_logs(box, logs)
     box.put("dmesg.log", sc.kernel_log(s, h, end + 2 * MIN, "ctime", 40))
     box.expect("root_cause", "cuda_illegal_memory_access", culprits=[{"gpu": bad.gpu, "pid": bad.pid}], must_not=["gpu_hang_amd", "comm_error"])
+
+
+@case("host_oom/ray-names-the-node", "degraded", """Ray's driver, cut out: the raylet of one node ended a worker for want of memory. The node and the worker are the ones in the
+message, not the raylet that writes it, nor the node of the worker that then lost a peer.""")
+def ray_node(box):
+    box.put("driver.log", [
+        "2026-09-15 08:00:01,004\tINFO worker.py:1942 -- Connected to Ray cluster.",
+        "(FitWorker pid=5121, ip=10.41.8.4) step 118000 loss 2.21", "(FitWorker pid=5230, ip=10.41.8.9) step 118000 loss 2.21",
+        "(raylet, ip=10.41.8.9) [2026-09-15 08:41:10,220 E 611 611] (raylet) node_manager.cc:3040: 1 Workers (tasks / actors) killed due to memory pressure (OOM), "
+        "0 Workers crashed due to other reasons at node (ID: 5c1f09, IP: 10.41.8.9) over the last time period.",
+        "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.",
+        "Memory on the node (IP: 10.41.8.9, ID: 5c1f09) where the task (task ID: 9b20, name=FitWorker.step, pid=5230, memory used=201.71GB) was running was "
+        "242.10GB / 251.50GB (0.962624), which exceeds the memory usage threshold of 0.95.",
+        "(FitWorker pid=5121, ip=10.41.8.4) RuntimeError: NCCL error: remote process exited or there was a network error, NCCL version 2.21.5"])
+    box.expect("root_cause", "host_oom", culprits=[{"host": "10.41.8.9", "pid": 5230}], evidence=["pid=5230"], must_not=["comm_error"])
+
+
+@case("host_oom/pods-with-their-nodes", "degraded", """The wide table of pods, and nothing else: the NODE column says where the killed one ran.""")
+def pods(box):
+    box.put("pods.txt", [
+        "NAME           READY   STATUS      RESTARTS      AGE     IP           NODE       NOMINATED NODE   READINESS GATES",
+        "fit-worker-0   1/1     Running     0             3h12m   10.42.3.17   gn-a-03    <none>           <none>",
+        "fit-worker-1   0/1     OOMKilled   1 (41s ago)   3h12m   10.42.4.12   gn-a-04    <none>           <none>",
+        "fit-worker-2   1/1     Running     0             3h12m   10.42.5.10   gn-a-05    <none>           <none>"])
+    box.expect("root_cause", "host_oom", culprits=[{"host": "gn-a-04"}], evidence=["OOMKilled"])
+
+
+@case("rank_gpu_misassignment/both-ranks", "degraded", """NCCL refuses two ranks on one device. The line is about both, whichever of them prints it.""")
+def both(box):
+    box.put("train.log", ["heron-04:2210:2231 [0] init.cc:871 NCCL WARN Duplicate GPU detected : rank 6 and rank 7 both on CUDA device 4b000",
+                          "[rank6]: torch.distributed.DistBackendError: NCCL error in: ../torch/csrc/distributed/c10d/NCCLUtils.hpp:275, invalid usage, NCCL version 2.21.5"])
+    box.expect("root_cause", "rank_gpu_misassignment", culprits=[{"rank": 6, "host": "heron-04"}, {"rank": 7, "host": "heron-04"}], evidence=["Duplicate GPU"])
+
+
+@case("process_segfault/in-front-of-the-line", "degraded", """UCX says host and process in front of the line, and nothing else does.""")
+def ucx(box):
+    box.put("job.out", ["[1789459200.118263] [teal-11:40117:0]    ucp_worker.c:1855 UCX  INFO    ep_cfg[2]: tag(rc_mlx5/mlx5_0:1)",
+                        "[teal-12:40331:0:40377] Caught signal 11 (Segmentation fault: address not mapped to object at address 0x18)",
+                        "==== backtrace (tid:  40377) ===="])
+    box.expect("root_cause", "process_segfault", culprits=[{"host": "teal-12", "pid": 40331}])
+
+
+@case("gpu_fell_off_bus/journal-as-json", "degraded", """The journals of two hosts in one file, an object a line: each object says whose it is.""")
+def journal(box):
+    t = sc.at("2026-09-16 08:00:00") // 1000
+    row = lambda i, host, message: '{"__REALTIME_TIMESTAMP":"%d","_HOSTNAME":"%s","_TRANSPORT":"kernel","SYSLOG_IDENTIFIER":"kernel","PRIORITY":"4","MESSAGE":"%s"}' % (
+        t + i * 1_000_000, host, message)
+    rows = [row(i, "pintail-0%d" % (1 + i % 2), "mlx5_core 0000:9d:00.0 eth2: Link up") for i in range(40)]
+    rows += [row(60, "pintail-02", "NVRM: Xid (PCI:0000:bb:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."),
+             row(61, "pintail-01", "mlx5_core 0000:9d:00.0 eth2: Link up")]
+    box.put("journal.json", rows)
+    box.expect("root_cause", "gpu_fell_off_bus", culprits=[{"host": "pintail-02", "gpu": "0000:bb:00.0"}], evidence=["Xid (PCI:0000:bb:00): 79"])
+
+
+@case("gpu_fell_off_bus/gathered-from-hosts", "degraded", """Kernel logs of several hosts, gathered by a parallel shell that writes the host in front of each line.""")
+def gathered(box):
+    rows = ["wigeon-0%d: [%9.6f] pci 0000:bb:00.0: BAR 1: assigned" % (i % 4 + 1, 3.1 + i / 100) for i in range(40)]
+    rows.append("wigeon-03: [684210.118201] NVRM: Xid (PCI:0000:bb:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.")
+    box.put("dmesg.txt", rows)
+    box.expect("root_cause", "gpu_fell_off_bus", culprits=[{"host": "wigeon-03", "gpu": "0000:bb:00.0"}], evidence=["Xid (PCI:0000:bb:00): 79"])
+
+
+def lost(host, pid, peer):
+    return ["%s:%d:%d [0] misc/socket.cc:58 NCCL WARN socketProgress: Connection closed by remote peer %s<40117>" % (host, pid, pid + 90, peer),
+            "ncclRemoteError: A call failed possibly due to a network error or a remote process exiting prematurely."]
+
+
+@case("comm_error/losses-in-a-row", "degraded", """Three hosts lose their peers one after the other. The first of the row is the one that others lost and that lost nobody; its
+address has a name in its own NCCL line.""")
+def in_a_row(box):
+    box.put("plover-01.log", ["plover-01:771:771 [0] NCCL INFO Bootstrap: Using eno1:10.41.7.21<0>"])
+    box.put("plover-02.log", ["plover-02:772:772 [0] NCCL INFO Bootstrap: Using eno1:10.41.7.22<0>", *lost("plover-02", 772, "10.41.7.21")])
+    box.put("plover-03.log", ["plover-03:773:773 [0] NCCL INFO Bootstrap: Using eno1:10.41.7.23<0>", *lost("plover-03", 773, "10.41.7.22")])
+    box.expect("unattributed", "comm_error", culprits=[{"host": "plover-01"}])
+
+
+@case("comm_error/everybody-lost-somebody", "adjacent", """The same, but the first host lost a peer too: who began is open, and nobody is named.""")
+def everybody(box):
+    box.put("plover-01.log", ["plover-01:771:771 [0] NCCL INFO Bootstrap: Using eno1:10.41.7.21<0>", *lost("plover-01", 771, "10.41.7.22")])
+    box.put("plover-02.log", ["plover-02:772:772 [0] NCCL INFO Bootstrap: Using eno1:10.41.7.22<0>", *lost("plover-02", 772, "10.41.7.21")])
+    box.expect("unattributed", "comm_error", must_not=["rank_lost"], nobody=True)
