@@ -159,5 +159,13 @@ static inline struct span span_of_value(const struct value *v)
 /* Behind the JSON string whose opening quote is at `p`; `end` when it has no end. */
 const char *json_string_end(const char *p, const char *end);
 
+/*
+ * Each object of a list, of the list under the key `list` of an object, or of a text of
+ * several: found by its braces, so that a cut list gives every whole object before the cut,
+ * which is then said in `err`.
+ */
+void json_each_object(const char *data, size_t len, const char *list, void (*each)(void *ctx, size_t start, size_t end),
+		      void *ctx, struct error *err);
+
 /* Where the `"key": value` pair of a value from value_get() stands. */
 struct place json_pair(const char *data, size_t len, const struct value *v);

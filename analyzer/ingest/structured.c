@@ -1,0 +1,157 @@
+#include "analyzer/ingest/structured.h"
+
+#include "analyzer/ingest/prefix.h"
+
+static uint64_t newlines(const char *s, size_t len)
+{
+	const char *end = s + len;
+	uint64_t n = 0;
+
+	while (s < end && (s = memchr(s, '\n', (size_t)(end - s)))) {
+		n++;
+		s++;
+	}
+	return n;
+}
+
+void citer_cite(struct citer *c, struct observation *o, struct place at)
+{
+	size_t room = at.offset < c->len ? c->len - at.offset : 0;
+	size_t length = at.length < room ? at.length : room;
+
+	if (length == 0)
+		return;
+	if (at.offset >= c->at)
+		c->line += newlines(c->data + c->at, at.offset - c->at);
+	else
+		c->line -= newlines(c->data + at.offset, c->at - at.offset);
+	c->at = at.offset;
+	observation_cite(o, store_quote(c->s, c->member, at.offset, c->line, c->data + at.offset,
+					length < QUOTE_BYTES ? length : QUOTE_BYTES, o->time));
+}
+
+struct observation citer_observation(const struct citer *c, const char *kind,
+				     enum source_class source)
+{
+	const struct member *m = &c->s->members[c->member];
+	struct observation o = observation_of(kind, source);
+
+	o.scope.host = m->host;
+	o.scope.rank = m->rank;
+	return o;
+}
+
+int64_t span_number(struct span t)
+{
+	int64_t n = 0;
+	size_t i = 0;
+
+	for (; i < t.len && i < 19 && t.s[i] >= '0' && t.s[i] <= '9'; i++)
+		if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, t.s[i] - '0', &n))
+			return -1;
+	return i && (i == t.len || t.s[i] < '0' || t.s[i] > '9') ? n : -1;
+}
+
+struct stamp span_time(struct span t)
+{
+	struct stamp stamp;
+
+	return time_parse(t.s, t.len, &stamp) ? stamp : (struct stamp){ 0 };
+}
+
+const char *json_string_end(const char *p, const char *end)
+{
+	for (p++; p < end && *p != '"'; p++)
+		if (*p == '\\')
+			p++;
+	return p < end ? p + 1 : end;
+}
+
+static const char *skip(const char *p, const char *end, const char *what)
+{
+	while (p < end && memchr(what, *p, strlen(what)))
+		p++;
+	return p;
+}
+
+struct place json_pair(const char *data, size_t len, const struct value *v)
+{
+	const char *end = data + len, *key = v ? v[-1].s : NULL, *p;
+
+	if (!key || key <= data || key >= end || key[-1] != '"')
+		return (struct place){ 0 };
+	p = skip(json_string_end(key - 1, end), end, " \t\r\n:");
+	if (p < end && *p == '"')
+		p = json_string_end(p, end);
+	else if (p < end && (*p == '{' || *p == '['))
+		p++;
+	else
+		while (p < end && !memchr(",]} \t\r\n", *p, 7))
+			p++;
+	return (struct place){ (size_t)(key - 1 - data), (size_t)(p - key) + 1 };
+}
+
+static int ignore_entry(void *ctx, const struct value *entry, uint64_t start, uint64_t end)
+{
+	(void)ctx, (void)entry, (void)start, (void)end;
+	return 0;
+}
+
+int json_reader_init(struct json_reader *r, size_t text_bytes, struct error *err)
+{
+	*r = (struct json_reader){ 0 };
+	return scratch_init(&r->scratch, text_bytes * 16 + (1u << 20), err);
+}
+
+void json_reader_deinit(struct json_reader *r)
+{
+	scratch_deinit(&r->scratch);
+	value_stack_deinit(&r->stack);
+}
+
+int json_reader_read(struct json_reader *r, const char *text, size_t len, struct value *ret,
+		     struct error *err)
+{
+	static const struct value_limits limits = { .ops = 1u << 26, .stack = 1u << 20, .depth = 256 };
+	static const struct value_sink sink = { .entry = ignore_entry };
+
+	return json_read(text, len, &r->scratch, &r->stack, &limits, &sink, ret, err);
+}
+
+void json_each_object(const char *data, size_t len, const char *list, void (*each)(void *ctx, size_t start, size_t end),
+		      void *ctx, struct error *err)
+{
+	const char *end = data + len;
+	struct span key = span_of("", 0);
+	size_t depth = 0, item_depth = 0, start = 0;
+	bool taken = false;	/* the object at `depth` 0 was read item by item */
+
+	for (const char *p = data; p < end; p++) {
+		size_t at = (size_t)(p - data);
+
+		if (*p == '"') {
+			const char *q = json_string_end(p, end);
+
+			key = span_of(p + 1, q - p > 1 ? (size_t)(q - p) - 2 : 0);
+			p = q - 1;
+		} else if (*p == '{' || *p == '[') {
+			if (*p == '{' && depth == item_depth)
+				start = at;
+			if (*p == '[' && (depth == 0 || (depth == 1 && item_depth == 0 && span_is(key, list)))) {
+				item_depth = depth + 1;
+				taken = true;
+			}
+			depth++;
+		} else if ((*p == '}' || *p == ']') && depth) {
+			depth--;
+			if (*p == '}' && depth == item_depth && !(depth == 0 && taken))
+				each(ctx, start, at + 1);
+			if (depth == 0)
+				item_depth = 0, taken = false;
+			else if (depth < item_depth)
+				item_depth = SIZE_MAX;	/* behind the list */
+		}
+	}
+	if (depth)
+		error_at(err, ERR_FORMAT, len, "the text ends inside an object");
+}
