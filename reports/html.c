@@ -331,15 +331,17 @@ static void put_runs(struct page *p)
 	page_open(p, "ol", "plain");
 	for (size_t i = 0; i < p->a->n_runs; i++) {
 		page_open(p, "li", NULL);
-		page_leaf(p, "strong", NULL, "Run %zu%s", i + 1, i == p->a->judged ? ", this report" : "");
+		words_run_end(&p->w, &p->a->runs[i]);
+		page_words(p);
 		page_open(p, "p", "about");
 		if (p->a->runs[i].from.base) {
 			page_say(p, "from ");
 			page_time(p, p->a->runs[i].from);
-			page_say(p, ": ");
+		} else {
+			page_say(p, i ? "begins at a time unknown" : "the first run");
 		}
-		words_run_end(&p->w, &p->a->runs[i]);
-		page_words(p);
+		if (i == p->a->judged)
+			page_say(p, " \xc2\xb7 this report is about it");
 		page_close(p);
 		page_close(p);
 	}
