@@ -71,7 +71,8 @@ static json_t *job_json(const struct manifest *m)
 						       number(r->local_rank), "pid", (json_int_t)r->pid, "attempt",
 						       number(r->attempt), "gpu", text(r->gpu)));
 	}
-	return json_pack("{s:o, s:o, s:o}", "id", text(m->job), "world_size", number(m->world_size), "ranks", ranks);
+	return json_pack("{s:o, s:o, s:o, s:o}", "id", text(m->job), "begin", moment(m->begin_ns), "world_size",
+			 number(m->world_size), "ranks", ranks);
 }
 
 static json_t *ring_json(const struct manifest *m)

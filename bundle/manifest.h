@@ -39,6 +39,7 @@ struct manifest {
 	const struct manifest_host *host;
 	int64_t captured_ns;		/* CLOCK_REALTIME: of a dead daemon's ring its last record's */
 	const char *job;		/* NULL: unknown */
+	int64_t begin_ns;		/* CLOCK_REALTIME of the run that the bundle is about; 0: unknown */
 	int32_t world_size;		/* -1 */
 	const struct manifest_rank *ranks;
 	size_t n_ranks;

@@ -22,6 +22,7 @@
 #include "capture/dump_reserve.h"
 #include "capture/dump_ring.h"
 #include "capture/loop.h"
+#include "capture/run.h"
 
 #define MORE_MAX 64
 #define STEP_MS 200
@@ -38,7 +39,8 @@ struct dump {
 	size_t early_members;		/* that the early part keeps: manifest and segments */
 	struct tracked *tracks;		/* living, of the job, ranks first */
 	size_t n_tracks;
-	struct record_process *processes;	/* the same, or those of a dead ring */
+	struct run run;			/* that the bundle is about */
+	struct record_process *processes;	/* of it, the dead too */
 	size_t n_processes;
 	struct dump_context context;
 	struct collect collect;
@@ -157,40 +159,54 @@ static int create(struct dump *d, struct error *err)
 
 /* ---- who ---- */
 
-static void set_tracks(struct dump *d, const struct record_process *v, size_t n)
+/* All that were ever tracked; of those the living, ranks first, and the run that is meant. */
+static void set_processes(struct dump *d, const struct tracked *v, size_t n)
 {
 	d->tracks = calloc(n + 1, sizeof(*d->tracks));
 	d->processes = calloc(n + 1, sizeof(*d->processes));
-	for (size_t i = 0; d->tracks && d->processes && i < n; i++) {
-		d->tracks[i].p = d->processes[i] = v[i];
-		d->n_tracks = d->n_processes = i + 1;
-	}
+	if (!d->tracks || !d->processes)
+		return;
+	d->run = run_of(v, n, d->rq->pid);
+	for (int ranks = 1; ranks >= 0; ranks--)
+		for (size_t i = 0; i < n; i++) {
+			if (!v[i].p.pid || (v[i].p.is_rank == 1) != (ranks == 1))
+				continue;
+			if (!v[i].gone)
+				d->tracks[d->n_tracks++] = v[i];
+			if (run_has(&d->run, &v[i].p))
+				d->processes[d->n_processes++] = v[i].p;
+		}
 }
 
-/* The daemon's table, ranks first. */
-static void copy_track(struct dump *d, const struct track *t)
+static void set_records(struct dump *d, const struct record_process *v, size_t n, bool gone)
 {
-	struct record_process *v = calloc(t->n + 1, sizeof(*v));
-	size_t n = 0;
+	struct tracked *t = calloc(n + 1, sizeof(*t));
 
-	for (int ranks = 1; v && ranks >= 0; ranks--)
-		for (size_t i = 0; i < t->n; i++)
-			if (!t->by_slot[i].gone && t->by_slot[i].p.pid && (t->by_slot[i].p.is_rank == 1) == (ranks == 1))
-				v[n++] = t->by_slot[i].p;
-	set_tracks(d, v, n);
-	free(v);
+	for (size_t i = 0; t && i < n; i++)
+		t[i] = (struct tracked){ .p = v[i], .gone = gone };
+	if (t)
+		set_processes(d, t, n);
+	free(t);
+}
+
+/* CLOCK_REALTIME; 0: unknown. */
+static int64_t run_begin(const struct dump *d)
+{
+	const struct clock_triple *c = &d->host.clock;
+
+	return d->run.begin_ns ? c->realtime_ns - (c->boottime_ns - (int64_t)d->run.begin_ns) : 0;
 }
 
 static void find_processes(struct dump *d)
 {
 	if (d->rq->track) {
-		copy_track(d, d->rq->track);
+		set_processes(d, d->rq->track->by_slot, d->rq->track->n);
 		return;
 	}
 	collect_start(&d->collect, &dump_find, &d->context);
 	while (collect_busy(&d->collect))
 		collect_poll(&d->collect, STEP_MS, -1);
-	set_tracks(d, d->collect.processes, d->collect.n_processes);
+	set_records(d, d->collect.processes, d->collect.n_processes, false);
 }
 
 /* ---- the parts of a bundle ---- */
@@ -204,8 +220,7 @@ static int read_dead(struct dump *d, struct error *err)
 	if (r == 0) {
 		dump_host_of_ring(&first, &d->host);
 		d->facts.captured_ns = first.last_ns ? first.last_ns : first.clock.realtime_ns;
-		set_tracks(d, first.processes, first.n_processes);
-		d->n_tracks = 0;	/* they live no more, or on another host */
+		set_records(d, first.processes, first.n_processes, true);	/* they live no more, or on another host */
 	}
 	ring_take_free(&first);
 	return r;
@@ -359,6 +374,7 @@ static int run(struct dump *d, struct error *err)
 	}
 	d->facts.processes = d->processes;
 	d->facts.n_processes = d->n_processes;
+	d->facts.run_begin_ns = d->context.run_begin_ns = d->ring.run_begin_ns = run_begin(d);
 	if (create(d, err) || write_early(d, err))
 		return -1;
 	d->facts.ring = d->context.ring = d->has_ring ? &d->ring : NULL;

@@ -63,6 +63,7 @@ struct dump_context {
 	const char *ring_dir;		/* NULL: none */
 	const char *remember_dir;	/* of capture/dump/taken.h; NULL: none */
 	bool has_kernel_log;		/* the ring has one */
+	int64_t run_begin_ns;		/* CLOCK_REALTIME: what was written before it is of another run; 0: unknown */
 };
 struct dump_source {
 	const char *name;		/* in the manifest */

@@ -93,7 +93,7 @@ char *dump_manifest_begin(const struct dump_facts *f)
 {
 	_cleanup_free_ struct manifest_rank *ranks = calloc(f->n_processes + 1, sizeof(*ranks));
 	const char *planned[SOURCES_MAX];
-	struct manifest m = { .host = f->host, .captured_ns = f->captured_ns, .job = f->rq->job, .world_size = -1,
+	struct manifest m = { .host = f->host, .captured_ns = f->captured_ns, .begin_ns = f->run_begin_ns, .job = f->rq->job, .world_size = -1,
 			      .ranks = ranks, .planned = planned, .ring_dir = f->rq->ring_dir,
 			      .ring_is_volatile = f->rq->ring_dir && ring_is_volatile(f->rq->ring_dir) };
 

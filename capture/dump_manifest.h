@@ -18,6 +18,7 @@ struct dump_facts {
 	const struct record_process *processes;	/* of the job */
 	size_t n_processes;
 	int64_t captured_ns;
+	int64_t run_begin_ns;			/* CLOCK_REALTIME; 0: unknown */
 };
 /* The caller's to free; NULL: out of memory. */
 char *dump_manifest_begin(const struct dump_facts *f);

@@ -61,7 +61,7 @@ static void drop_oldest(struct log_file *f)
 	memmove(f->pieces, f->pieces + 1, --f->n_pieces * sizeof(*f->pieces));
 }
 
-static void add_log_bytes(struct ring_take *t, const struct record *r, uint32_t run)
+static void add_log_bytes(struct ring_take *t, const struct record *r, const struct segment_head *h)
 {
 	struct record_log_bytes head;
 	size_t len = r->bytes > sizeof(head) ? r->bytes - sizeof(head) : 0;
@@ -70,9 +70,10 @@ static void add_log_bytes(struct ring_take *t, const struct record *r, uint32_t 
 
 	fixed_part(r, &head, sizeof(head));
 	t->masked += head.masked;
-	f = find_log(t, head.file, run);
+	f = find_log(t, head.file, h->writer_pid);
 	if (!f)
 		return;
+	f->last_ns = segment_realtime(h, r->monotonic_ns);
 	f->reached = head.offset + len > f->reached ? head.offset + len : f->reached;
 	if (len == 0)
 		return;
@@ -167,7 +168,7 @@ static void take_record(struct ring_take *t, const struct segment_head *h, const
 		break;
 	case REC_LOG_BYTES:
 	case REC_LOG_MARK:
-		add_log_bytes(t, r, h->writer_pid);
+		add_log_bytes(t, r, h);
 		break;
 	case REC_SOURCE:
 		note_source(t, r);

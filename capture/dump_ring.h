@@ -34,6 +34,7 @@ struct log_file {
 	struct log_piece *pieces;
 	size_t n_pieces, bytes;
 	uint64_t reached;		/* the file was that long */
+	int64_t last_ns;		/* CLOCK_REALTIME of the last record of it */
 };
 
 /* A segment as the first reading saw it. */
@@ -59,6 +60,7 @@ struct ring_take {
 	struct taken_segment *segments;	/* RING_SEGMENTS_MAX, by stream and index */
 	int64_t last_ns;		/* CLOCK_REALTIME of the last record of any stream */
 	bool again;			/* the second reading */
+	int64_t run_begin_ns;		/* the caller's, for dump_log_name(); 0: unknown */
 };
 
 /* Segments go into `b`, unless it is NULL (what a full disk refuses is lost, bundle_lost()).  -1: there is no such ring. */

@@ -52,7 +52,7 @@ static void add_file(struct flight *f, const char *path, uint32_t pid)
 	struct stat st;
 
 	if (f->n_files == FILES_MAX || stat(path, &st) || !S_ISREG(st.st_mode) || st.st_size == 0 ||
-	    st.st_mtime < time(NULL) - OLD_S)
+	    st.st_mtime < time(NULL) - OLD_S || st.st_mtime < f->dc->run_begin_ns / 1000000000)
 		return;
 	for (size_t i = 0; i < f->n_files; i++)
 		if (f->files[i].device == st.st_dev && f->files[i].inode == st.st_ino)

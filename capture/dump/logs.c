@@ -44,14 +44,21 @@ struct logs {
 	bool full;
 };
 
+/* Last written before the run began: kept apart. */
+static void name_log(const char *path, int64_t last_ns, int64_t begin_ns, char *buf, size_t size)
+{
+	int n = snprintf(buf, size, "%s/", last_ns && last_ns < begin_ns ? "logs-before" : "logs");
+
+	dump_flat_name(path, buf + n, size - (size_t)n - 8);
+}
+
 void dump_log_name(const struct ring_take *t, size_t i, char *buf, size_t size)
 {
 	size_t later = 0;
 
 	for (size_t k = i + 1; k < t->n_logs; k++)
 		later += strcmp(t->logs[k].path, t->logs[i].path) == 0;
-	snprintf(buf, size, "logs/");
-	dump_flat_name(t->logs[i].path, buf + 5, size - 5 - 8);
+	name_log(t->logs[i].path, t->logs[i].last_ns, t->run_begin_ns, buf, size);
 	if (later)
 		snprintf(buf + strlen(buf), 8, ".%zu", later);
 }
@@ -202,14 +209,14 @@ static void find_extra(struct logs *s)
 static void send_extra(struct logs *s, const struct extra *x)
 {
 	_cleanup_close_ int fd = open(x->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	char member[BUNDLE_NAME_BYTES] = "logs/";
+	char member[BUNDLE_NAME_BYTES];
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st)) {
 		dump_note(s->link, "logs: cannot read %s: %s", x->name, strerror(errno));
 		return;
 	}
-	dump_flat_name(x->name, member + 5, sizeof(member) - 5 - 8);
+	name_log(x->name, (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec, s->dc->run_begin_ns, member, sizeof(member));
 	send_log(s, member, NULL, fd, (uint64_t)st.st_size);
 }
 
