@@ -12,6 +12,7 @@
 struct log_options {
 	int64_t tz_ns;			/* offset of times that state no zone */
 	bool tz_known;
+	bool injected;		/* kernel-log lines of user space are a test's: as good as the kernel's */
 };
 
 struct log;
