@@ -27,7 +27,7 @@ static int find_anchors(struct engine *e)
 		return -1;
 	for (int fatal = 0; fatal < 2 && !e->n_anchors; fatal++)
 		for (size_t i = 0; i < e->s->n_obs; i++)
-			if (e->hidden[i] || e->s->obs[i].foreign || is_over(e, (uint32_t)i))
+			if (e->hidden[i] || e->s->obs[i].foreign || e->s->obs[i].earlier || is_over(e, (uint32_t)i))
 				continue;
 			else if (fatal ? e->s->obs[i].kind->severity == SEV_FATAL : e->s->obs[i].kind->stop)
 				e->anchors[e->n_anchors++] = (uint32_t)i;

@@ -7,6 +7,7 @@
 
 /* Ranks that an input may name; a larger number in a line is no rank. */
 #define RANKS_MAX (1 << 20)
+#define RUN_PIDS_MAX 8192	/* of one host */
 
 static int compare_ranks(const void *a, const void *b)
 {
@@ -208,6 +209,56 @@ static bool is_foreign(const struct store *s, const struct observation *o)
 	return with_gpu == map->n_ranks && strchr(intern_str(&s->strings, o->scope.gpu), ':') != NULL;
 }
 
+/* ---- the run of a bundle ---- */
+
+#define RUN_SLACK_NS INT64_C(20000000)	/* the start of a process is known to a tick */
+
+bool run_knows(const struct bundle_run *run, int32_t pid)
+{
+	for (size_t i = 0; i < run->n_pids; i++)
+		if (run->pids[i] == pid)
+			return true;
+	return false;
+}
+
+void run_learn(struct store *s, struct bundle_run *run, uint32_t pid)
+{
+	void *p;
+
+	if (!pid || pid > INT32_MAX || run_knows(run, (int32_t)pid) || run->n_pids == RUN_PIDS_MAX)
+		return;
+	p = arena_grow(&s->arena, run->pids, run->n_pids, &run->cap_pids, sizeof(*run->pids));
+	if (!p)
+		return;
+	run->pids = p;
+	run->pids[run->n_pids++] = (int32_t)pid;
+}
+
+bool run_is_after(const struct bundle_run *run, struct stamp t, int64_t error_ns)
+{
+	return run && t.base == TIME_UTC && t.ns + error_ns < run->begin_ns - RUN_SLACK_NS;
+}
+
+/* The kernel on a process of which the recorder says that it is none of the job's. */
+static bool is_of_stranger(const struct bundle_run *run, const struct observation *o)
+{
+	return run->has_processes && o->source == SRC_KERNEL && o->scope.pid > 0 &&
+	       (strcmp(o->kind->name, "proc.segfault") == 0 || strcmp(o->kind->name, "host.oom_kill") == 0) &&
+	       !run_knows(run, o->scope.pid);
+}
+
+static void place_in_run(const struct store *s, struct observation *o)
+{
+	const struct bundle_run *run = o->member < s->n_members ? s->members[o->member].run : NULL;
+	bool before = run_is_after(run, o->last.base ? o->last : o->time, o->error_ns);
+	bool personal = o->kind->stop || o->scope.pid > 0 || (o->scope.rank >= 0 && !o->scope.gpu);
+
+	if (!run)
+		return;
+	o->foreign |= (before && personal) || is_of_stranger(run, o);
+	o->earlier = before;
+}
+
 static void complete(struct store *s, struct observation *o)
 {
 	struct scope *c = &o->scope;
@@ -286,8 +337,10 @@ void identity_seal(struct store *s)
 		qsort(map->ranks, map->n_ranks, sizeof(*map->ranks), compare_ranks);
 	if (map->n_hosts)
 		qsort_r(map->hosts, map->n_hosts, sizeof(sid), compare_hosts, &s->strings);
-	for (size_t i = 0; i < s->n_obs; i++)
+	for (size_t i = 0; i < s->n_obs; i++) {
 		complete(s, &s->obs[i]);
+		place_in_run(s, &s->obs[i]);
+	}
 	take_local_ranks(s);
 }
 

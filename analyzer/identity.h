@@ -44,6 +44,12 @@ sid identity_host_of(struct store *s, const char *name);
 bool host_same(const char *a, const char *b);
 bool host_is_address(const char *name);
 
+/* A process of the run's job. */
+void run_learn(struct store *s, struct bundle_run *run, uint32_t pid);
+bool run_knows(const struct bundle_run *run, int32_t pid);
+/* Is a moment of the host decidedly before the run? */
+bool run_is_after(const struct bundle_run *run, struct stamp t, int64_t error_ns);
+
 /* By rank, or by (host, pid), or by (host, gpu); NULL when unknown. */
 const struct rank_identity *identity_by_rank(const struct store *s, int32_t rank);
 const struct rank_identity *identity_by_pid(const struct store *s, sid host, int32_t pid);

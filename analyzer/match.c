@@ -93,7 +93,8 @@ static bool complete_culprit(struct scope *a, const struct scope *b)
 {
 	bool same = a->rank >= 0 && a->rank == b->rank && (!a->host || !b->host || a->host == b->host) &&
 		    (a->pid < 0 || b->pid < 0 || a->pid == b->pid) && (!a->gpu || !b->gpu || a->gpu == b->gpu) &&
-		    (!a->process || !b->process || a->process == b->process) && a->link == b->link && a->object == b->object;
+		    (!a->process || !b->process || a->process == b->process) && a->link == b->link &&
+		    (!a->object || !b->object || a->object == b->object);
 
 	if (!same)
 		return false;
@@ -101,6 +102,7 @@ static bool complete_culprit(struct scope *a, const struct scope *b)
 	a->pid = a->pid >= 0 ? a->pid : b->pid;
 	a->gpu = a->gpu ? a->gpu : b->gpu;
 	a->process = a->process ? a->process : b->process;
+	a->object = a->object ? a->object : b->object;
 	a->sender = a->sender ? a->sender : b->sender;
 	return true;
 }

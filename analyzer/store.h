@@ -76,6 +76,19 @@ struct damage {
 	struct damage *next;
 };
 
+/*
+ * The run of a job that a bundle is about, as its manifest says.  A recorder's ring
+ * and the kernel log reach further back: what happened before is another story.
+ */
+struct bundle_run {
+	int64_t begin_ns;	/* UTC */
+	int64_t boot_ns;	/* UTC of the zero of the kernel log's clock; 0: unknown */
+	sid job;		/* 0: unknown, or several */
+	bool has_processes;	/* the ring told whose processes are the job's */
+	int32_t *pids;		/* of the job, as the host numbers them */
+	size_t n_pids, cap_pids;
+};
+
 /* One file of the input, or one member of an archive in it. */
 struct member {
 	sid input;		/* the path as given, or "a/b" below a directory that was given */
@@ -90,6 +103,7 @@ struct member {
 	uint64_t bytes;		/* decompressed */
 	char sha256[65];	/* of those, or "" when not computed */
 	struct damage *damage;
+	struct bundle_run *run;	/* NULL: of no bundle, or of one that names no run */
 };
 
 /* A quote: enough to read it again and compare. */
@@ -138,7 +152,8 @@ struct field {
 struct observation {
 	const struct kind *kind;
 	enum source_class source;
-	bool foreign;			/* about a GPU that the job does not use */
+	bool foreign;		/* about a GPU or a process that is not the job's, or about a run before this one */
+	bool earlier;		/* a state of the host from before the run: it may explain, and needs no explanation */
 	bool user_written;	/* a kernel-log line that user space wrote */
 	struct scope scope;
 	struct stamp time;	/* of the line */

@@ -85,7 +85,11 @@ static void fold(struct flight_pool *p, struct slot *sl)
 	/* A dump of which nothing can be read says nothing about its rank. */
 	if (sl->ret && !sl->dump.n_entries && !sl->dump.n_groups)
 		return;
-	if (collectives_fold(p->s, &sl->dump, sl->job.rank, sl->job.member, sl->data, sl->job.captured_ns, &err))
+	if (collectives_fold(p->s, &sl->dump, sl->job.rank, sl->job.member, sl->data, sl->job.captured_ns, &err) == 0)
+		return;
+	if (sl->job.again)
+		store_note(p->s, sl->job.member, &err);
+	else
 		store_damage(p->s, sl->job.member, &err, false);
 }
 

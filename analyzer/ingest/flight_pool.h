@@ -14,6 +14,7 @@ struct flight_job {
 	uint32_t member;
 	int32_t rank;
 	int64_t captured_ns;		/* 0: unknown */
+	bool again;			/* the recorder took two of each rank, and this is the later one */
 };
 
 int flight_pool_open(struct store *s, unsigned threads, struct flight_pool **ret, struct error *err);

@@ -61,6 +61,7 @@ struct intake {
 	sid bundle_host;
 	size_t bundle_path;		/* length of the bundle's folder in the path of its manifest */
 	sid bundle_manifest;		/* that path */
+	struct bundle_run *run;		/* NULL: the manifest names none */
 };
 
 static bool stopped(const struct intake *in) { return in->opt->stop && *in->opt->stop; }
@@ -272,9 +273,22 @@ static size_t slurp(struct intake *in, struct tap *t, uint8_t **data_ret)
 	return data ? n : 0;
 }
 
+/* Is it in this folder of the bundle that is being read? */
+static bool in_folder(const struct intake *in, const char *path, const char *folder)
+{
+	size_t n = strlen(folder), skip = 0;
+
+	if (!in->bundle_manifest)
+		return false;
+	if (strncmp(path, intern_str(&in->s->strings, in->bundle_manifest), in->bundle_path) == 0)
+		skip = in->bundle_path;		/* unpacked */
+	return strncmp(path + skip, folder, n) == 0 && path[skip + n] == '/';
+}
+
 static void read_flight(struct intake *in, uint32_t member, struct tap *t, const char *path)
 {
-	struct flight_job job = { .member = member, .rank = rank_from_path(path), .captured_ns = in->captured_ns };
+	struct flight_job job = { .member = member, .rank = rank_from_path(path), .captured_ns = in->captured_ns,
+				  .again = in_folder(in, path, "fr-2") };
 	struct error why = { 0 };
 	uint8_t *data;
 	size_t n = slurp(in, t, &data);
@@ -296,6 +310,26 @@ static int64_t json_time(const json_t *o, const char *key)
 	return text && time_parse(text, strlen(text), &t) && t.base == TIME_UTC ? t.ns : 0;
 }
 
+/* The run that it is about, and when the kernel's clock stood at zero. */
+static struct bundle_run *run_of_manifest(struct store *s, const json_t *o)
+{
+	const json_t *job = json_object_get(o, "job"), *clock = json_object_get(o, "clock"), *rank;
+	int64_t realtime_ns = json_integer_value(json_object_get(clock, "realtime_ns"));
+	int64_t monotonic_ns = json_integer_value(json_object_get(clock, "monotonic_ns"));
+	struct bundle_run *run = ARENA_NEW(&s->arena, struct bundle_run);
+	size_t i;
+
+	if (!run)
+		return NULL;
+	run->begin_ns = json_time(job, "begin");
+	run->job = intern_cstr(&s->strings, json_string_value(json_object_get(job, "id")));
+	if (monotonic_ns >= 0 && realtime_ns > monotonic_ns)
+		run->boot_ns = realtime_ns - monotonic_ns;
+	json_array_foreach(json_object_get(job, "ranks"), i, rank)
+		run_learn(s, run, (uint32_t)json_integer_value(json_object_get(rank, "pid")));
+	return run;
+}
+
 static void read_manifest(struct intake *in, uint32_t member, const uint8_t *data, size_t n)
 {
 	json_error_t je;
@@ -313,6 +347,7 @@ static void read_manifest(struct intake *in, uint32_t member, const uint8_t *dat
 	if (!in->s->members[member].name && in->bundle_path > sizeof(MANIFEST) - 1)
 		in->bundle_path -= sizeof(MANIFEST) - 1;
 	in->captured_ns = json_time(o, "time");
+	in->run = run_of_manifest(in->s, o);
 	in->bundle_host = intern_cstr(&in->s->strings, host);
 	in->s->members[member].host = in->bundle_host;
 	identity_host(in->s, in->bundle_host);
@@ -366,6 +401,7 @@ static void name_member(struct intake *in, struct member *m, const char *path)
 	/* A trailing number names a rank only where the name says so. */
 	if (!strcasestr(base, "rank") && !looks_like_dump(path))
 		m->rank = RANK_NONE;
+	m->run = in_folder(in, path, "previous") ? NULL : in->run;
 	m->host = in->bundle_host;
 	if (!m->host && n) {
 		m->host = intern(&in->s->strings, host, n);
@@ -493,6 +529,12 @@ static int read_member(struct intake *in, const char *input, const char *name, s
 		in->opt->progress(in->opt->ctx, path, in->bytes);
 	t.digest = in->digest ? digest_open() : NULL;
 	name_member(in, &in->s->members[member], path);
+	if (in_folder(in, path, "logs-before")) {
+		in->s->members[member].state = MEMBER_IGNORED;
+		in->s->members[member].kind = "log";
+		finish_member(in, (uint32_t)member, &t);
+		return 0;
+	}
 	if (read_format(in, (uint32_t)member, &t, path, err)) {
 		digest_close(t.digest, (char[DIGEST_HEX]){ 0 });
 		return -1;
@@ -553,6 +595,7 @@ static int read_file(struct intake *in, const char *path, struct error *err)
 	if (in->bundle_manifest && strncmp(path, intern_str(&in->s->strings, in->bundle_manifest), in->bundle_path)) {
 		in->bundle_manifest = in->bundle_host = 0;
 		in->captured_ns = 0;
+		in->run = NULL;
 	}
 	if (fd < 0)
 		return error_sys(&why, "cannot open"), unread(in, path, MEMBER_UNREAD, &why, err);

@@ -18,6 +18,9 @@
 #define TUNE_BYTES_PER_TRY 512	/* a try costs about as much as 64 bytes */
 #define ABOVE ((size_t)16 << 10)
 #define NOTICED_LATE_NS INT64_C(60000000000)
+/* How far the kernel log's clock may be from CLOCK_MONOTONIC: 50 ppm of the uptime, and 10 ms. */
+#define UPTIME_DRIFT 20000
+#define UPTIME_ERROR_NS INT64_C(10000000)
 
 struct log {
 	const struct scanner *sc;
@@ -42,6 +45,7 @@ struct log {
 	size_t limit;			/* bytes of buf that are whole lines */
 	/* the line under the last candidate */
 	size_t line_start, line_end;
+	int64_t uptime_error_ns;	/* of the time in `prefix` */
 	size_t parsed_start;		/* line that `prefix` is of; SIZE_MAX: none */
 	struct prefix prefix;
 	uint64_t above_at;		/* offset of the last line whose time_above() was asked for, and the answer */
@@ -151,6 +155,17 @@ static void find_line(struct log *l, size_t at)
 	l->line_end = nl ? (size_t)(nl - l->buf) + 1 : l->limit;
 }
 
+/* A bundle says when its host's clock stood at zero; the kernel's log keeps a clock of its own. */
+static void place_uptime(struct log *l)
+{
+	const struct bundle_run *run = l->s->members[l->member].run;
+
+	if (!run || !run->boot_ns)
+		return;
+	l->uptime_error_ns = l->prefix.time.ns / UPTIME_DRIFT + UPTIME_ERROR_NS;
+	l->prefix.time = (struct stamp){ l->prefix.time.ns + run->boot_ns, TIME_UTC };
+}
+
 static void need_prefix(struct log *l)
 {
 	size_t len = l->line_end - l->line_start;
@@ -158,10 +173,13 @@ static void need_prefix(struct log *l)
 	if (l->parsed_start == l->line_start)
 		return;
 	l->parsed_start = l->line_start;
+	l->uptime_error_ns = 0;
 	l->prefix = prefix_parse((const char *)l->buf + l->line_start, len < 4096 ? len : 4096,
 				 l->opt.tz_ns, l->opt.tz_known);
 	if (l->prefix.body > len)
 		l->prefix.body = len;
+	if (l->prefix.time.base == TIME_BOOT)
+		place_uptime(l);
 }
 
 /* ---- one hit ---- */
@@ -405,7 +423,7 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 		return;
 	code_fields(l->s, &o, c->sig->codes);
 	complete_scope(l, &o);
-	o.user_written = o.source == SRC_KERNEL && l->prefix.user_written;
+	o.user_written = o.source == SRC_KERNEL && l->prefix.user_written && !l->opt.injected;
 	if (!o.time.base)
 		o.time = l->prefix.time;
 	if (!o.time.base)
@@ -416,6 +434,8 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 	/* A launcher notices an end when it polls, and writes of it after the clean-up. */
 	if (o.source == SRC_LAUNCHER)
 		o.error_ns = NOTICED_LATE_NS;
+	else
+		o.error_ns = l->uptime_error_ns;
 	if (store_wants_quote(l->s, &o))
 		observation_cite(&o, quote(l, subject + v[0], subject + v[1]));
 	l->counts.hits++;

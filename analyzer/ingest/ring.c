@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/identity.h"
 #include "analyzer/ingest/ringer.h"
 #include "bundle/cleanup.h"
 
@@ -30,27 +31,30 @@ static const uint8_t order_of[STREAM_COUNT] = {
 	[STREAM_KERNEL] = 5, [STREAM_LOGS] = 6,
 };
 
+#define NOBODY UINT32_MAX
+
 static const struct {
 	uint16_t kind;
 	ring_record_fn *fn;
 	enum source_class source;
+	uint32_t pid_at;		/* in the payload: the process that it is about; NOBODY: the host */
 } readers[] = {
-	{ REC_PROCESS, ring_process_record, SRC_HOST },
-	{ REC_PROCESS_SAMPLE, ring_process_sample, SRC_HOST },
-	{ REC_EXEC, ring_exec, SRC_EBPF },
-	{ REC_TASK_EXIT, ring_task_exit, SRC_EBPF },
-	{ REC_SIGNAL, ring_signal, SRC_EBPF },
-	{ REC_OOM_KILL, ring_oom_kill, SRC_EBPF },
-	{ REC_BLOCKED_TASK, ring_blocked_task, SRC_EBPF },
-	{ REC_BLOCK_IO, ring_block_io, SRC_EBPF },
-	{ REC_TCP, ring_tcp, SRC_EBPF },
-	{ REC_GPU_DEVICE, ring_gpu_device, SRC_DRIVER },
-	{ REC_GPU_SAMPLE, ring_gpu_sample, SRC_DRIVER },
-	{ REC_GPU_EVENT, ring_gpu_event, SRC_DRIVER },
-	{ REC_IB_PORT, ring_ib_port, SRC_NET },
-	{ REC_NETDEV, ring_netdev, SRC_NET },
-	{ REC_HOST_SAMPLE, ring_host_sample, SRC_HOST },
-	{ REC_FILE_SYSTEM, ring_file_system, SRC_HOST },
+	{ REC_PROCESS, ring_process_record, SRC_HOST, offsetof(struct record_process, pid) },
+	{ REC_PROCESS_SAMPLE, ring_process_sample, SRC_HOST, offsetof(struct record_process_sample, pid) },
+	{ REC_EXEC, ring_exec, SRC_EBPF, offsetof(struct record_exec, pid) },
+	{ REC_TASK_EXIT, ring_task_exit, SRC_EBPF, offsetof(struct record_task_exit, pid) },
+	{ REC_SIGNAL, ring_signal, SRC_EBPF, offsetof(struct record_signal, target_pid) },
+	{ REC_OOM_KILL, ring_oom_kill, SRC_EBPF, offsetof(struct record_oom_kill, victim_pid) },
+	{ REC_BLOCKED_TASK, ring_blocked_task, SRC_EBPF, offsetof(struct record_blocked_task, pid) },
+	{ REC_BLOCK_IO, ring_block_io, SRC_EBPF, NOBODY },
+	{ REC_TCP, ring_tcp, SRC_EBPF, offsetof(struct record_tcp, pid) },
+	{ REC_GPU_DEVICE, ring_gpu_device, SRC_DRIVER, NOBODY },
+	{ REC_GPU_SAMPLE, ring_gpu_sample, SRC_DRIVER, NOBODY },
+	{ REC_GPU_EVENT, ring_gpu_event, SRC_DRIVER, NOBODY },
+	{ REC_IB_PORT, ring_ib_port, SRC_NET, NOBODY },
+	{ REC_NETDEV, ring_netdev, SRC_NET, NOBODY },
+	{ REC_HOST_SAMPLE, ring_host_sample, SRC_HOST, NOBODY },
+	{ REC_FILE_SYSTEM, ring_file_system, SRC_HOST, NOBODY },
 };
 
 bool ring_is_segment(const uint8_t *head, size_t len)
@@ -60,6 +64,37 @@ bool ring_is_segment(const uint8_t *head, size_t len)
 
 /* ---- one segment ---- */
 
+static uint32_t subject_of(const struct record *rec, uint32_t pid_at)
+{
+	uint32_t pid = 0;
+
+	if (pid_at < rec->bytes && rec->bytes - pid_at >= sizeof(pid))
+		memcpy(&pid, rec->payload + pid_at, sizeof(pid));
+	return pid;
+}
+
+/* About a process of another run than the bundle's: one before it, or another job's beside it. */
+static bool is_of_other_run(struct ringer *r, const struct record *rec, uint32_t pid)
+{
+	const struct bundle_run *run = r->s->members[r->member].run;
+	const struct ring_process *p = ringer_process(r, pid);
+	struct record_process own;
+	char job[sizeof(own.job) + 1];
+
+	if (!run || !run->begin_ns)
+		return false;
+	if (run_is_after(run, ringer_time(r, rec->monotonic_ns), 0))
+		return true;
+	if (rec->kind == REC_PROCESS)
+		record_part(rec, &own, sizeof(own));
+	else if (p && p->is_known)
+		own = p->p;
+	else
+		return false;
+	record_text(own.job, sizeof(own.job), job);
+	return run->job && strcmp(job, intern_str(&r->s->strings, run->job));
+}
+
 static void read_record(struct ringer *r, const struct record *rec)
 {
 	ringer_note_time(r, rec->monotonic_ns);
@@ -68,7 +103,8 @@ static void read_record(struct ringer *r, const struct record *rec)
 	for (size_t i = 0; i < ARRAY_SIZE(readers); i++)
 		if (readers[i].kind == rec->kind) {
 			r->s->members[r->member].sources |= 1u << readers[i].source;
-			readers[i].fn(r, rec);
+			if (readers[i].pid_at == NOBODY || !is_of_other_run(r, rec, subject_of(rec, readers[i].pid_at)))
+				readers[i].fn(r, rec);
 			return;
 		}
 }

@@ -30,6 +30,7 @@ struct calls_segment {
 	uint64_t first_seq;
 	uint32_t ring;			/* segments of one host's ring follow each other */
 	int64_t captured_ns;		/* realtime of the ring's last record */
+	const struct bundle_run *run;	/* NULL */
 };
 
 /* A communicator over all its ranks; `by_rank` goes by the rank within it. */
@@ -88,7 +89,7 @@ int ring_calls_add(struct ring_calls **calls, const struct ringer *r, uint8_t *d
 	c->last = r->head;
 	c->segments[c->n++] = (struct calls_segment){
 		.member = r->member, .data = take(owned), .len = len, .first_seq = first_seq, .ring = c->rings,
-		.captured_ns = segment_realtime(&r->head, r->end_ns),
+		.captured_ns = segment_realtime(&r->head, r->end_ns), .run = r->s->members[r->member].run,
 	};
 	return 0;
 }
@@ -319,6 +320,18 @@ static int add_call(struct host_calls *h, const struct call *call)
 	return 0;
 }
 
+/* Is it of the run that the bundle is about?  A pid stands first in calls and communicators. */
+static bool is_of_run(const struct calls_segment *g, const struct segment_reader *seg, const struct record *rec)
+{
+	uint32_t pid;
+
+	if (!g->run || !g->run->begin_ns)
+		return true;
+	record_part(rec, &pid, sizeof(pid));
+	return !run_is_after(g->run, (struct stamp){ segment_realtime(&seg->head, rec->monotonic_ns), TIME_UTC }, 0) &&
+	       (!g->run->n_pids || run_knows(g->run, (int32_t)pid));
+}
+
 /* Also of a communicator that was made: a rank of which that is all never called. */
 static bool call_of(const struct record *rec, struct record_nccl_call *ret)
 {
@@ -349,7 +362,7 @@ static int collect(struct ring_calls *c, uint32_t segment, struct host_calls *h)
 				     .time_ns = segment_realtime(&seg.head, rec.monotonic_ns) };
 		const struct call_group *group;
 
-		if (rec.seq < g->first_seq || !call_of(&rec, &call.k))
+		if (rec.seq < g->first_seq || !is_of_run(g, &seg, &rec) || !call_of(&rec, &call.k))
 			continue;
 		group = sane_rank(call.k.rank) >= 0 && is_collective(&call.k) ? group_of(c, call.k.group) : NULL;
 		if (!group || group->mid_life)
@@ -552,6 +565,8 @@ static void learn_segment(struct ring_calls *c, const struct calls_segment *g)
 	if (segment_open(&seg, g->data, g->len, &ignored))
 		return;
 	while (ring_next(&seg, &rec)) {
+		if (!is_of_run(g, &seg, &rec))
+			continue;
 		if (rec.kind == REC_NCCL_COMM)
 			learn_comm(c, &rec);
 		else if (rec.kind == REC_NCCL_CALL)

@@ -12,6 +12,8 @@
 /* Held to the last sample, and at least for so long. */
 #define STOPPED_NS (2 * SECOND_NS)
 #define BLOCKED_NS (20 * SECOND_NS)
+#define BUSY_NS (5 * SECOND_NS)
+#define BUSY_WAITS 2		/* of a sample */
 
 static size_t slot_of(const struct ringer *r, uint32_t pid)
 {
@@ -61,7 +63,7 @@ struct ring_process *ringer_add_process(struct ringer *r, uint32_t pid)
 	if (p || !pid || grow_processes(r))
 		return p;
 	p = &r->processes[r->n_processes];
-	*p = (struct ring_process){ .pid = pid, .stopped_quote = -1, .blocked_quote = -1 };
+	*p = (struct ring_process){ .pid = pid, .stopped_quote = -1, .blocked_quote = -1, .busy_quote = -1 };
 	r->process_slot[slot_of(r, pid)] = (uint32_t)++r->n_processes;
 	return p;
 }
@@ -77,6 +79,7 @@ static sid gpu_of(struct ringer *r, const char *visible)
 
 void ring_process_record(struct ringer *r, const struct record *rec)
 {
+	struct bundle_run *run = r->s->members[r->member].run;
 	struct record_process p;
 	struct ring_process *row;
 	char gpu[sizeof(p.gpu) + 1], job[sizeof(p.job) + 1], comm[sizeof(p.comm) + 1];
@@ -88,12 +91,18 @@ void ring_process_record(struct ringer *r, const struct record *rec)
 		return;
 	/* A number that is used again is another process. */
 	if (row->is_known && row->start_ns != p.start_ns)
-		*row = (struct ring_process){ .pid = p.pid, .stopped_quote = -1, .blocked_quote = -1 };
+		*row = (struct ring_process){ .pid = p.pid, .stopped_quote = -1, .blocked_quote = -1,
+					      .busy_quote = -1 };
 	row->p = p;
 	row->ppid = p.ppid;
 	row->start_ns = p.start_ns;
 	row->is_known = true;
 	memcpy(row->comm, p.comm, sizeof(row->comm));
+	if (run) {
+		run->has_processes = true;
+		run_learn(r->s, run, p.pid);
+		run_learn(r->s, run, p.ppid);	/* the launcher's end is the job's matter too */
+	}
 	if (!p.is_rank || sane_rank(p.rank) < 0)
 		return;
 	record_text(p.gpu, sizeof(p.gpu), gpu);
@@ -127,6 +136,18 @@ static void follow(struct ringer *r, const struct record *rec, bool holds, int64
 	}
 }
 
+/* Since the sample before it has computed, and given the processor up to others only (and to whoever looked at its stack). */
+static bool is_busy(struct ring_process *row, const struct record_process_sample *p, int64_t monotonic_ns)
+{
+	uint64_t cpu_ms = p->cpu_user_ms + p->cpu_system_ms;
+	bool busy = row->sampled_ns && p->state == 'R' && cpu_ms > row->cpu_ms && p->voluntary_switches - row->waits <= BUSY_WAITS;
+
+	row->sampled_ns = monotonic_ns;
+	row->cpu_ms = cpu_ms;
+	row->waits = p->voluntary_switches;
+	return busy;
+}
+
 void ring_process_sample(struct ringer *r, const struct record *rec)
 {
 	struct record_process_sample p;
@@ -143,6 +164,9 @@ void ring_process_sample(struct ringer *r, const struct record *rec)
 	follow(r, rec, p.signal_stopped || p.state == 'T' || p.state == 't', STOPPED_NS, what, &row->stopped_ns,
 	       &row->stopped_quote);
 	follow(r, rec, p.state == 'D', BLOCKED_NS, what, &row->blocked_ns, &row->blocked_quote);
+	snprintf(what, sizeof(what), "process %u (rank %d) computes: %llu ms of CPU time, no wait", p.pid, p.rank,
+		 (unsigned long long)(p.cpu_user_ms + p.cpu_system_ms));
+	follow(r, rec, is_busy(row, &p, rec->monotonic_ns), BUSY_NS, what, &row->busy_ns, &row->busy_quote);
 	memcpy(row->wchan, p.wchan, sizeof(row->wchan));
 }
 
@@ -171,6 +195,8 @@ void ring_process_end(struct ringer *r)
 		len = strlen(wchan);
 		if (p->stopped_quote >= 0)
 			observe_state(r, p, "proc.stopped", p->stopped_ns, p->stopped_quote, "");
+		if (p->busy_quote >= 0 && p->p.is_rank)
+			observe_state(r, p, "proc.busy", p->busy_ns, p->busy_quote, "");
 		if (p->blocked_quote >= 0)
 			observe_state(r, p, ring_is_storage(span_of(wchan, len)) ? "storage.blocked" : "host.hung_task",
 				      p->blocked_ns, p->blocked_quote, wchan);

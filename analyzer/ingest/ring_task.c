@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "analyzer/identity.h"
 #include "bundle/cleanup.h"
 
 #define FROM_KERNEL 128		/* SI_KERNEL */
@@ -196,6 +197,8 @@ void ring_task_exit(struct ringer *r, const struct record *rec)
 
 	record_part(rec, &t, sizeof(t));
 	record_text(t.comm, sizeof(t.comm), comm);
+	if (t.is_tracked && r->s->members[r->member].run)
+		run_learn(r->s, r->s->members[r->member].run, t.pid);
 	code = exit_code(t.exit_code);
 	if (!is_news(&t, code))
 		return;

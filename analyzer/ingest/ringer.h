@@ -28,6 +28,9 @@ struct ring_process {
 	/* stopped, or blocked in the kernel: since when, and the sample that shows how long; 0, -1: it is not */
 	int64_t stopped_ns, blocked_ns;	/* CLOCK_MONOTONIC */
 	int64_t stopped_quote, blocked_quote;
+	int64_t busy_ns, busy_quote;	/* the same: it computes and waits for nothing */
+	int64_t sampled_ns;		/* of the sample before; 0: none */
+	uint64_t cpu_ms, waits;		/* CPU time and voluntary switches then */
 	char wchan[32];
 };
 
