@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 CASES = []
 RANK = "BOX_%d_RANK" % os.getpid()	# makes a process a rank here, and nowhere else on this machine
@@ -47,10 +48,11 @@ class Box:
         wait_for(lambda: b"ready" in open(self.path(log), "rb").read(), "the rank to start")
         return p
 
-    def daemon(self, text=""):
+    def daemon(self, text="", kernel="no"):
         """tcaptured, when it answers.  What the kernel tells of other programs on this machine starts no dump."""
         self.put("tcaptured.conf", "ring_dir = %s\nbundle_dir = %s\nsocket = %s\nring_bytes = 16M\nras_port = 0\nlogs = /nowhere\n"
-                 "track_env = %s\ntrigger_kernel = no\ntrigger_oom = no\n%s\n" % (self.path("ring"), self.path("bundles"), self.path("sock"), RANK, text))
+                 "track_env = %s\ntrigger_kernel = %s\ntrigger_oom = %s\n%s\n" % (self.path("ring"), self.path("bundles"), self.path("sock"),
+                                                                              RANK, kernel, kernel, text))
         p = subprocess.Popen([self.tcaptured_path, "--config", self.path("tcaptured.conf"), "--foreground"], cwd=self.root,
                              stderr=open(self.path("log"), "ab"))
         self.processes.append(p)
@@ -83,6 +85,42 @@ class Box:
         for p in self.processes:
             p.kill()
             p.wait()
+
+
+class Skip(Exception):
+    """This machine lacks what the test needs."""
+
+
+class Cgroup:
+    """A memory cgroup of our own, of version 2 or 1."""
+
+    def __init__(self, limit):
+        self.name = f"tachograph-test-{os.getpid()}"
+        for line in Path("/proc/mounts").read_text().splitlines():
+            _, where, kind, options, *_ = line.split()
+            if kind == "cgroup" and "memory" in options.split(","):
+                self.path, files = Path(where) / self.name, {"memory.limit_in_bytes": limit}
+                break
+            if kind == "cgroup2" and "memory" in (Path(where) / "cgroup.subtree_control").read_text().split():
+                self.path, files = Path(where) / self.name, {"memory.max": limit, "memory.swap.max": 0}
+                break
+        else:
+            raise Skip("no memory controller")
+        self.path.mkdir()
+        for name, value in files.items():
+            if (self.path / name).exists():
+                (self.path / name).write_text(str(value))
+
+    def add(self, pid):
+        (self.path / "cgroup.procs").write_text(str(pid))
+
+    def remove(self):
+        for _ in range(50):
+            try:
+                self.path.rmdir()
+                return
+            except OSError:
+                time.sleep(0.05)
 
 
 def check(ok, what):

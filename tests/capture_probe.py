@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from capture_box import Cgroup, Skip
+
 DRIVER, LIVE = sys.argv[1], Path(sys.argv[2])
 EXIT, SIGNAL, OOM, BLOCKED, BLOCK_IO, TCP, EXEC, COMM, CALL = 32, 33, 34, 35, 36, 37, 38, 64, 65
 # Layouts of bundle/records.h, by hand: a test that shared the header could not see it change.
@@ -85,42 +87,6 @@ class Driver:
 
 def child(*argv, **kw):
     return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **kw)
-
-
-class Skip(Exception):
-    """This machine lacks what the test needs."""
-
-
-class Cgroup:
-    """A memory cgroup of our own, of version 2 or 1."""
-
-    def __init__(self, limit):
-        self.name = f"tachograph-test-{os.getpid()}"
-        for line in Path("/proc/mounts").read_text().splitlines():
-            _, where, kind, options, *_ = line.split()
-            if kind == "cgroup" and "memory" in options.split(","):
-                self.path, files = Path(where) / self.name, {"memory.limit_in_bytes": limit}
-                break
-            if kind == "cgroup2" and "memory" in (Path(where) / "cgroup.subtree_control").read_text().split():
-                self.path, files = Path(where) / self.name, {"memory.max": limit, "memory.swap.max": 0}
-                break
-        else:
-            raise Skip("no memory controller")
-        self.path.mkdir()
-        for name, value in files.items():
-            if (self.path / name).exists():
-                (self.path / name).write_text(str(value))
-
-    def add(self, pid):
-        (self.path / "cgroup.procs").write_text(str(pid))
-
-    def remove(self):
-        for _ in range(50):
-            try:
-                self.path.rmdir()
-                return
-            except OSError:
-                time.sleep(0.05)
 
 
 class Netns:

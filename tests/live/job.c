@@ -22,6 +22,8 @@
  *   --timeout S     age of a collective at which the watchdog dumps and aborts; 0: never (0)
  *   --no-abort      the watchdog only dumps
  *   --keep          the launcher does not end the others when one fails
+ *   --variable NAME the environment of a launched rank holds its number as NAME, too
+ *   --await FILE    the ranks begin when there is such a file
  *   --split         also: odd and even ranks in groups of their own, one all_gather there a step
  *
  * One rank, one step (R@S): from that step on rank R
@@ -63,7 +65,7 @@ enum fault { FAULT_NONE, FAULT_SPIN, FAULT_BLOCKED, FAULT_SLEEP, FAULT_MISMATCH,
 	     FAULT_FILL, FAULT_STRAGGLE, FAULT_MAX };
 
 struct options {
-	const char *dir;
+	const char *dir, *variable, *await;
 	int ranks, steps, step_ms, timeout_s;
 	uint64_t count;
 	int no_abort, keep, split;
@@ -351,6 +353,8 @@ static int run_rank(const struct options *opt, int rank, int size)
 		return 2;
 	}
 	say(&j, "INFO", "start, pid %d, world size %d", getpid(), size);
+	while (opt->await && access(opt->await, F_OK))
+		sleep_ms(10);
 	share_id(&j, &id);
 	if (ncclCommInitRankConfig(&j.comm, size, id, rank, NULL) != ncclSuccess)
 		return 2;
@@ -379,6 +383,8 @@ static pid_t launch(const struct options *opt, char **argv, int rank)
 	snprintf(number, sizeof(number), "%d", rank);
 	setenv("RANK", number, 1);
 	setenv("LOCAL_RANK", number, 1);
+	if (opt->variable)
+		setenv(opt->variable, number, 1);
 	snprintf(number, sizeof(number), "%d", opt->ranks);
 	setenv("WORLD_SIZE", number, 1);
 	setenv("LOCAL_WORLD_SIZE", number, 1);
@@ -443,7 +449,7 @@ static int run_launcher(const struct options *opt, char **argv)
 
 /* ---- options ---- */
 
-enum { OPT_RANKS = 256, OPT_STEPS, OPT_STEP_MS, OPT_COUNT, OPT_TIMEOUT, OPT_FAULT };
+enum { OPT_RANKS = 256, OPT_STEPS, OPT_STEP_MS, OPT_COUNT, OPT_TIMEOUT, OPT_VARIABLE, OPT_AWAIT, OPT_FAULT };
 
 static const struct option longs[] = {
 	{ "ranks", required_argument, NULL, OPT_RANKS },
@@ -451,6 +457,8 @@ static const struct option longs[] = {
 	{ "step-ms", required_argument, NULL, OPT_STEP_MS },
 	{ "count", required_argument, NULL, OPT_COUNT },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "variable", required_argument, NULL, OPT_VARIABLE },
+	{ "await", required_argument, NULL, OPT_AWAIT },
 	{ "no-abort", no_argument, NULL, 'n' },
 	{ "keep", no_argument, NULL, 'k' },
 	{ "split", no_argument, NULL, 's' },
@@ -497,6 +505,8 @@ static bool parse(struct options *opt, int argc, char **argv)
 		case OPT_STEP_MS: opt->step_ms = number(optarg); break;
 		case OPT_COUNT: opt->count = strtoull(optarg, NULL, 10); break;
 		case OPT_TIMEOUT: opt->timeout_s = number(optarg); break;
+		case OPT_VARIABLE: opt->variable = optarg; break;
+		case OPT_AWAIT: opt->await = optarg; break;
 		case 'n': opt->no_abort = 1; break;
 		case 'k': opt->keep = 1; break;
 		case 's': opt->split = 1; break;
