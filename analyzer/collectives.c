@@ -658,6 +658,27 @@ int collectives_fold(struct store *s, const struct flight_dump *d, int32_t rank,
 	return 0;
 }
 
+/* Does `d` hold the same operation, still unfinished? */
+static bool still_waits(const struct flight_dump *d, const struct coll_pending *p)
+{
+	for (size_t i = 0; i < d->n_entries; i++)
+		if (d->entries[i].created_ns == p->created_ns && d->entries[i].state != FLIGHT_COMPLETED)
+			return true;
+	return false;
+}
+
+void collectives_again(struct store *s, const struct flight_dump *d, int32_t rank)
+{
+	struct coll_state *c = s->collectives ? s->collectives->state : NULL;
+
+	for (size_t i = 0; c && i < c->n_rg; i++)
+		if (c->rg[i].rank == rank && c->rg[i].pending.in_flight)
+			c->rg[i].pending.in_flight = !still_waits(d, &c->rg[i].pending);
+	for (size_t i = 0; c && i < c->n_p2p; i++)
+		if (c->p2p[i].rank == rank && c->p2p[i].pending.in_flight)
+			c->p2p[i].pending.in_flight = !still_waits(d, &c->p2p[i].pending);
+}
+
 void collectives_free(struct store *s)
 {
 	struct coll_state *c = s->collectives ? s->collectives->state : NULL;

@@ -36,6 +36,8 @@ struct collectives {
  */
 int collectives_fold(struct store *s, const struct flight_dump *d, int32_t rank, uint32_t member,
 		     const uint8_t *data, int64_t captured_ns, struct error *err);
+/* A later dump of a rank that was folded: what waits in both is stuck, however young it is. */
+void collectives_again(struct store *s, const struct flight_dump *d, int32_t rank);
 
 /* After the last dump and identity_seal(): observations for what the ranks wait for. */
 int collectives_join(struct store *s, struct error *err);

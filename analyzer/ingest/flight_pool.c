@@ -88,7 +88,7 @@ static void fold(struct flight_pool *p, struct slot *sl)
 	if (collectives_fold(p->s, &sl->dump, sl->job.rank, sl->job.member, sl->data, sl->job.captured_ns, &err) == 0)
 		return;
 	if (sl->job.again)
-		store_note(p->s, sl->job.member, &err);
+		collectives_again(p->s, &sl->dump, sl->job.rank);
 	else
 		store_damage(p->s, sl->job.member, &err, false);
 }

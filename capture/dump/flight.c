@@ -33,6 +33,7 @@ struct file {
 	uint32_t pid;			/* whose root it is seen through; 0 */
 	dev_t device;
 	ino_t inode;
+	struct timespec written;	/* as it was when it was taken */
 };
 
 struct flight {
@@ -200,11 +201,20 @@ static void member_name(const struct flight *f, size_t i, const char *folder, ch
 		snprintf(name, size, "%s/%.200s", folder, base);
 }
 
-/* A copy: the next dump overwrites the file. */
-static int copy_of(const char *path)
+/* Was it written since it was taken?  Notes when it was. */
+static bool is_written(struct file *f, int fd)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	int copy = fd < 0 ? -1 : worker_memfd("flight");
+	struct stat st;
+	bool same = fstat(fd, &st) || (st.st_mtim.tv_sec == f->written.tv_sec && st.st_mtim.tv_nsec == f->written.tv_nsec);
+
+	f->written = st.st_mtim;
+	return !same;
+}
+
+/* A copy: the next dump overwrites the file. */
+static int copy_of(int fd)
+{
+	int copy = worker_memfd("flight");
 	off_t left = FILE_MAX;
 	ssize_t n = 1;
 
@@ -217,13 +227,19 @@ static int copy_of(const char *path)
 	return copy;
 }
 
+/* A later taking has only what was written anew: the same twice is to mean that a rank wrote it twice. */
 static size_t take_files(struct flight *f, const char *folder)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < f->n_files; i++) {
-		int copy = copy_of(f->files[i].path);
+		_cleanup_close_ int fd = open(f->files[i].path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		char name[300];
+		int copy;
+
+		if (fd >= 0 && !is_written(&f->files[i], fd))
+			continue;
+		copy = fd < 0 ? -1 : copy_of(fd);
 
 		member_name(f, i, folder, name, sizeof(name));
 		if (copy >= 0) {
