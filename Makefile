@@ -1,4 +1,5 @@
 # make demo   install what is missing, build, analyse the incident that ships with the project
+# make demo-live   a small job under the recorder, broken in ten ways, and the report on each; as root
 # make test   install what is missing, build, run all tests
 # make        build only;  make install PREFIX=/usr/local;  make bench;  make fuzz TARGET=pickle TIME=600
 
@@ -8,7 +9,7 @@ JOBS   ?= $(shell nproc)
 TARGET ?= pickle
 TIME   ?= 60
 
-.PHONY: all setup setup-test demo test install bench fuzz clean
+.PHONY: all setup setup-test demo demo-live test install bench fuzz clean
 
 all:
 	@cmake --preset release -DCMAKE_INSTALL_PREFIX=$(PREFIX) -Wno-dev --log-level=WARNING
@@ -26,6 +27,12 @@ demo: setup all
 	@cat demo/report.txt
 	@echo
 	@echo "written: demo/report.html demo/report.json demo/report.txt"
+
+demo-live:
+	@tools/setup build live
+	@$(MAKE) --no-print-directory all
+	@python3 tests/live/faults.py $(BUILD)/tdump $(BUILD)/tcaptured $(BUILD)/tanalyze $(BUILD)/live/job; \
+	status=$$?; [ $$status = 77 ] || exit $$status
 
 test: setup-test
 	@tests/run

@@ -3,7 +3,7 @@
 
     faults.py TDUMP TCAPTURED TANALYZE JOB [FAULT...]
 
-One daemon and one ring for all: each verdict has to be about its own run.  Exit status 77: something is missing here.
+One daemon and one ring for all: each verdict has to be about its own run.  Exit status 77: this machine does not allow it.
 """
 import json
 import os
@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from capture_box import RANK, Box, Cgroup, Skip, check, wait_for
@@ -38,7 +37,7 @@ class Job:
         self.path = lambda name: os.path.join(self.dir, name)
         self.launcher = subprocess.Popen(
             [live.job, "--ranks", str(RANKS), "--variable", RANK, "--step-ms", "20", "--await", self.path("go"), *options, self.dir],
-            stdout=open(live.box.path("launcher.log"), "ab"), stderr=subprocess.STDOUT,
+            stdout=open(self.dir + ".log", "ab"), stderr=subprocess.STDOUT,
             env={"PATH": os.environ["PATH"], "TORCHELASTIC_RUN_ID": os.path.basename(self.dir),
                  "TORCH_NCCL_DEBUG_INFO_PIPE_FILE": self.path("pipe_"), "TORCH_FR_DUMP_TEMP_FILE": self.path("trace_")})
         live.box.processes.append(self.launcher)
@@ -69,10 +68,15 @@ class Job:
 
 class Live:
     def __init__(self, box, tanalyze, job):
-        self.box, self.tanalyze, self.job = box, tanalyze, job
+        self.box, self.tanalyze, self.job, self.job_now = box, tanalyze, job, None
         library = os.path.join(os.path.dirname(job), "libnccl.so.2")
         box.daemon(CONFIG % (HANG_S, library, box.path("job-*", "rank-*.log")), kernel="yes")
-        wait_for(lambda: re.search(r"(?m)^nccl +ok .*functions in", box.tdump("--status").stdout), "the probes")
+        wait_for(lambda: self.state("bpf") != "ok" or "functions in" in self.state("nccl", 2), "the probes")
+        if self.state("bpf") != "ok":
+            raise Skip("eBPF: " + self.state("bpf", 2))
+
+    def state(self, source, column=1):
+        return re.search(r"(?m)^%s +(\S+) +(.*)$" % source, self.box.tdump("--status").stdout).group(column)
 
     def say(self, what, text):
         print("   %-9s %s" % (what, text), flush=True)
@@ -90,6 +94,8 @@ class Live:
         out = bundle[:-len(".tar.zst")] + ".json"
         p = subprocess.run([self.tanalyze, *options, bundle, "--text", "-", "--json", out], capture_output=True, text=True, timeout=120)
         check(p.returncode == 0, "tanalyze: status %d: %s%s" % (p.returncode, p.stdout, p.stderr))
+        verify = subprocess.run([self.tanalyze, "verify", out, bundle], capture_output=True, text=True, timeout=120)
+        check(verify.returncode == 0, "tanalyze verify: " + verify.stdout + verify.stderr)
         return json.load(open(out)), p.stdout
 
 
@@ -145,6 +151,7 @@ def out_of_the_memory_of_its_cgroup(live):
         live.say("done", "rank 1 (pid %d) allocates without end below a limit of 64 MiB" % job.pids[1])
         names(judged(live, job, "oom"), "host_oom", rank=1, pid=job.pids[1])
     finally:
+        live.job_now.end()
         cgroup.remove()
 
 
@@ -201,8 +208,11 @@ def a_gpu_falls_off_the_bus(live):
     job = Job(live)
     job.work()
     line = "NVRM: Xid (PCI:0000:65:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
-    with open("/dev/kmsg", "w") as kmsg:
-        kmsg.write(line + "\n")
+    try:
+        with open("/dev/kmsg", "w") as kmsg:
+            kmsg.write(line + "\n")
+    except OSError as e:
+        raise Skip("/dev/kmsg: %s" % e.strerror)
     live.say("done", "written to /dev/kmsg: " + line)
     names(judged(live, job, "kernel", "--injected"), "gpu_fell_off_bus", gpu="0000:65:00.0")
 
@@ -215,32 +225,40 @@ def an_exception(live):
     names(judged(live, job, "exit"), "python_exception_one_rank", rank=3, pid=job.pids[3])
 
 
+def run(live, wanted):
+    failed = 0
+    for f in FAULTS:
+        if wanted and f.__name__ not in wanted:
+            continue
+        live.old, live.log_begin = live.box.bundles(), len(live.box.log())
+        print("== " + f.__name__.replace("_", " "), flush=True)
+        try:
+            f(live)
+        except Skip as e:
+            live.say("skipped", e)
+        except (AssertionError, KeyError, IndexError, OSError, subprocess.SubprocessError) as e:
+            failed += 1
+            live.say("FAILED", "%s: %.3000s" % (type(e).__name__, e))
+        finally:
+            if live.job_now:
+                live.job_now.end()
+    return failed
+
+
 def main():
-    programs, wanted, failed = [os.path.abspath(p) for p in sys.argv[1:5]], sys.argv[5:], 0
+    programs, wanted = [os.path.abspath(p) for p in sys.argv[1:5]], sys.argv[5:]
     if os.geteuid() != 0 or not shutil.which("zstd") or not shutil.which("tar"):
-        print("skipped: needs root, tar and zstd")
+        print("skipped: needs root, zstd and tar")
         sys.exit(77)
     with tempfile.TemporaryDirectory(prefix="live.", ignore_cleanup_errors=True) as root:
         box = Box(os.path.realpath(root), programs[:2])
         try:
-            live = Live(box, *programs[2:])
-            for f in FAULTS:
-                if wanted and f.__name__ not in wanted:
-                    continue
-                live.old, live.log_begin = box.bundles(), len(box.log())
-                print("== " + f.__name__, flush=True)
-                begin = time.monotonic()
-                try:
-                    f(live)
-                    print("ok (%.1f s)" % (time.monotonic() - begin), flush=True)
-                except (AssertionError, KeyError, IndexError, OSError, subprocess.TimeoutExpired) as e:
-                    failed += 1
-                    print("FAILED  %s: %.1500s" % (type(e).__name__, e), flush=True)
-                finally:
-                    live.job_now.end()
+            sys.exit(1 if run(Live(box, *programs[2:]), wanted) else 0)
+        except Skip as e:
+            print("skipped: %s" % e)
+            sys.exit(77)
         finally:
             box.close()
-    sys.exit(1 if failed else 0)
 
 
 main()

@@ -265,7 +265,8 @@ static void fill(struct job *j)
 	memset(padding, 'x', sizeof(padding) - 1);
 	while (!say(j, "INFO", "%s", padding))
 		;
-	fprintf(stderr, "OSError: [Errno %d] %s\n", errno, strerror(errno));
+	fprintf(stderr, "[rank%d]: Traceback (most recent call last):\n[rank%d]: OSError: [Errno %d] %s: '%s/rank-%d.log'\n", j->rank, j->rank,
+		errno, strerror(errno), j->opt.dir, j->rank);
 	exit(1);
 }
 
