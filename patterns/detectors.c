@@ -16,6 +16,8 @@ static const struct detector *const detectors[] = {
 	&detector_no_address,
 	&detector_peer_gone,
 	&detector_driver_stuck,
+	&detector_fewer_devices,
+	&detector_slow_pair,
 };
 
 extern const struct embedded_file shipped_patterns[];

@@ -19,6 +19,7 @@ KNOWN = {
     ("gpu_thermal/heat-then-xid79", "root_cause gpu_fell_off_bus"): THERMAL,
     ("gpu_thermal/cut-telemetry", "root_cause gpu_fell_off_bus"): THERMAL,
     ("gpu_fell_off_bus/next-run-finds-no-device", "root_cause rank_gpu_misassignment"): "the kernel's line is the only witness of the loss",
+    ("nccl_wrong_hca/fewer-and-other-devices", "root_cause nic_missing_on_one_rank"): "the line that tells the link types is gone; the shorter list is not",
     ("nvswitch_error/fabric-manager-log-only", "root_cause nvlink_error"): "the switch's own log is the only witness of the switch",
     ("nic_no_ip_address/asked-in-vain", "root_cause bootstrap_unreachable"):
         "the command is the only witness of the missing address; the first connection was not made all the same",

@@ -407,3 +407,89 @@ def unresponsive(box):
     init_error(box, 779, "ofi_process_cq:177", "NET/OFI Request 0x7f11c0de0%(rank)d00 completed with error. RC: 113. Error: 4110 (Unresponsive receiver (reachable by EFA device but "
                "handshake failed)). Completed length: 0", everywhere=True)
     box.expect("root_cause", "efa_handshake_failed", evidence=["Unresponsive receiver (reachable by EFA device but handshake failed)"], must_not=["libfabric_error", "comm_error", "python_exception"])
+
+
+# ---------------------------------------------------------------- nic_missing_on_one_rank
+
+def devices(box, missing, only_log=None, error=None):
+    """Eight ranks on two hosts; those of `missing` opened three devices, the others four.  Nobody gets through the first all-reduce."""
+    s = sc.Scene(["fieldfare-01", "fieldfare-02"], per_host=4, bus=sc.A100[:4], seed=801, start="2026-10-25 09:00:00")
+    logs = {}
+    for r in s.ranks:
+        log = logs[r.rank] = Log()
+        sc.startup(s, log, r, s.start)
+        part = Log()
+        sc.nccl_init(s, part, r, s.start + 20 * SEC, brief=False)
+        for ns, line in part:
+            log.say(ns, line.replace(" [3]mlx5_5:1/IB", "") if r.rank in missing else line)
+        if error and r.rank in missing:
+            log.say(s.start + 21 * SEC, sc.nccl_warn(r, "transport/net_ib.cc:1050", error))
+        sc.watchdog(s, log, r, s.start + 640 * SEC + r.rank * 30_000_000, 3, numel_in=1, first=r.rank == 0)
+    put_logs(box, {k: v for k, v in logs.items() if only_log is None or k in only_log})
+    return s
+
+
+@case("nic_missing_on_one_rank/three-of-four", "positive", "Rank 6's process was given three of the four RDMA devices; the first all-reduce never ends, and no line complains.")
+def three_of_four(box):
+    devices(box, [6])
+    box.put("launcher/srun.out", ["srun: job 77120 has been allocated resources"] + ["%d: fieldfare-0%d: stage %d of 40: /opt/images/atlas.sqsh verified" % (i % 8, 1 + i % 8 // 4, i // 2) for i in range(80)])
+    box.expect("root_cause", "nic_missing_on_one_rank", culprits=[{"rank": 6, "host": "fieldfare-02"}], evidence=["NET/IB : Using [0]mlx5_0:1/IB [1]mlx5_3:1/IB [2]mlx5_4:1/IB [RO]"],
+               must_not=["collective_timeout", "nccl_wrong_hca", "rank_stalled"])
+
+
+@case("collective_timeout/all-with-three-devices", "adjacent", "The twin of nic_missing_on_one_rank/three-of-four: all ranks opened the same three devices.")
+def three_each(box):
+    devices(box, range(8))
+    box.expect("unattributed", "collective_timeout", must_not=["nic_missing_on_one_rank"])
+
+
+@case("nic_missing_on_one_rank/half-of-the-logs", "degraded", "Only the logs of the second host.")
+def three_of_four_cut(box):
+    devices(box, [6], only_log=(4, 5, 6, 7))
+    box.expect("root_cause", "nic_missing_on_one_rank", culprits=[{"rank": 6}], evidence=["[2]mlx5_4:1/IB [RO]"], must_not=["nccl_wrong_hca"])
+
+
+@case("nccl_wrong_hca/fewer-and-other-devices", "adjacent", "The twin of nic_missing_on_one_rank/three-of-four: what that rank opened is of another link type than its peers' devices, and NCCL says so.")
+def three_and_roce(box):
+    devices(box, [6], error=LAYER)
+    box.expect("root_cause", "nccl_wrong_hca", evidence=["is incompatible with the local"], must_not=["nic_missing_on_one_rank", "collective_timeout"])
+
+
+# ---------------------------------------------------------------- network_slow
+
+def pair_tests(box, slow, files=None):
+    """nccl-tests between all pairs of five hosts; pairs with `slow` reach a third."""
+    hosts = ["skylark-%02d" % i for i in range(1, 6)]
+    n = 0
+    for i, a in enumerate(hosts):
+        for b in hosts[i + 1:]:
+            n += 1
+            out = ["# nThread 1 nGpus 1 minBytes 1073741824 maxBytes 1073741824 step: 2(factor) warmup iters: 5 iters: 20 agg iters: 1 validation: 1 graph: 0", "#", "# Using devices"]
+            for r in range(16):
+                out.append("#  Rank %2d Group  0 Pid %6d on %10s device %2d [0x%s] NVIDIA H100 80GB HBM3" % (r, 40_000 + 100 * n + r, (a, b)[r // 8], r % 8, sc.H100[r % 8]))
+            bw = 371.2 + n * 0.37 - (255.0 if slow in (a, b) else 0)
+            out += ["#", "#                                                              out-of-place                       in-place",
+                    "#       size         count      type   redop    root     time   algbw   busbw #wrong     time   algbw   busbw #wrong",
+                    "#        (B)    (elements)                               (us)  (GB/s)  (GB/s)            (us)  (GB/s)  (GB/s)",
+                    "  1073741824     268435456     float     sum      -1  %7.1f  %6.2f  %6.2f      0  %7.1f  %6.2f  %6.2f      0" % (1073741824 / bw / 1000 * 1.875, bw / 1.875, bw, 1073741824 / bw / 1000 * 1.875, bw / 1.875, bw),
+                    "# Out of bounds values : 0 OK", "# Avg bus bandwidth    : %.4f" % bw, "#"]
+            if files is None or n in files:
+                box.put("pairs/%s_%s.txt" % (a, b), out)
+
+
+@case("network_slow/pair-tests", "positive", "The same test between all pairs of five hosts: every pair with skylark-04 reaches a third of the others' bandwidth.")
+def slow_host(box):
+    pair_tests(box, "skylark-04")
+    box.expect("root_cause", "network_slow", culprits=[{"host": "skylark-04"}], evidence=["# Avg bus bandwidth    : 11"], must_not=["straggler", "ib_link_error"])
+
+
+@case("network_slow/half-of-the-tests", "degraded", "Half of the results.")
+def slow_host_cut(box):
+    pair_tests(box, "skylark-04", files=(1, 2, 3, 4, 6))
+    box.expect("root_cause", "network_slow", culprits=[{"host": "skylark-04"}], evidence=["# Avg bus bandwidth    : 11"], must_not=["straggler"])
+
+
+@case("none/pair-tests", "benign", "The twin of network_slow/pair-tests: all pairs are equally fast.")
+def fast_hosts(box):
+    pair_tests(box, None)
+    box.expect("no_failure", None, must_not=["network_slow"], observations=["net.bandwidth"])
