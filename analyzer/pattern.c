@@ -333,8 +333,8 @@ static int get_set(struct loader *l, const json_t *o, struct signature *sig)
 
 static int add_signature(struct loader *l, const json_t *o)
 {
-	static const char *const keys[] = { "id", "kind", "class", "literal", "nocase", "regex", "set", "codes", "kind_by",
-					    "match", "no_match" };
+	static const char *const keys[] = { "id", "kind", "class", "literal", "nocase", "otherwise", "regex",
+					    "set", "codes", "kind_by", "match", "no_match" };
 	static const char *const tables[] = { [CODES_NONE] = "none", [CODES_XID] = "xid", [CODES_SXID] = "sxid" };
 	struct pattern_set *set = l->set;
 	void *grown = arena_grow(&set->arena, set->signatures, set->n_signatures, &set->cap_signatures,
@@ -364,6 +364,7 @@ static int add_signature(struct loader *l, const json_t *o)
 			return refuse(l, sig.literals[i], ": a literal has at least 4 bytes");
 	sig.source = (enum source_class)class_of(class);
 	sig.nocase = json_is_true(json_object_get(o, "nocase"));
+	sig.otherwise = json_is_true(json_object_get(o, "otherwise"));
 	set->signatures[set->n_signatures++] = sig;
 	return 0;
 }

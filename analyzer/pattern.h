@@ -75,6 +75,7 @@ struct signature {
 	const char **literals;
 	size_t n_literals;
 	bool nocase;
+	bool otherwise;			/* only for a line that no other signature made a failure of */
 	const char *regex;
 	enum code_table codes;		/* what the capture "code" is a number of */
 	const char *by_field;		/* kind chosen by this capture's value */

@@ -6,6 +6,7 @@
 #include "bundle/cleanup.h"
 
 static const struct detector *const detectors[] = {
+	&detector_nan_parameter,	/* before exception_scope: such an exception is none */
 	&detector_work_lag,
 	&detector_exception_scope,
 	&detector_link_flap,

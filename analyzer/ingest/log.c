@@ -22,6 +22,11 @@
 #define UPTIME_DRIFT 20000
 #define UPTIME_ERROR_NS INT64_C(10000000)
 
+struct put_off {
+	uint32_t sig;
+	size_t at;
+};
+
 struct log {
 	const struct scanner *sc;
 	struct store *s;
@@ -42,6 +47,9 @@ struct log {
 	bool in_pieces;			/* log_jump(): lines have no numbers */
 	bool timed;			/* the member's first time is set */
 	uint64_t *seen;			/* by signature: window last judged, + 1 */
+	struct put_off *put_off;	/* what waits for the end of the line, see settle() */
+	size_t n_put_off;
+	bool failed;			/* a signature made a failure of the line */
 	size_t limit;			/* bytes of buf that are whole lines */
 	/* the line under the last candidate */
 	size_t line_start, line_end;
@@ -68,11 +76,12 @@ int log_open(const struct scanner *sc, struct store *s, const struct log_options
 	l->tune_at = TUNE_AFTER;
 	l->buf = malloc(BLOCK);
 	l->seen = calloc(sc->n_sigs + BUILT_IN_COUNT, sizeof(*l->seen));
+	l->put_off = calloc(sc->n_sigs + 1, sizeof(*l->put_off));
 	l->match = pcre2_match_data_create(32, NULL);
 	l->context = pcre2_match_context_create(NULL);
 	l->jit_stack = pcre2_jit_stack_create(32 << 10, 1 << 20, NULL);
 	l->series = series_open();
-	if (!l->buf || !l->seen || !l->match || !l->context || !l->jit_stack || !l->series)
+	if (!l->buf || !l->seen || !l->put_off || !l->match || !l->context || !l->jit_stack || !l->series)
 		return error_set(err, ERR_NOMEM, "no memory for scanning");
 	pcre2_set_match_limit(l->context, MATCH_LIMIT);
 	pcre2_jit_stack_assign(l->context, NULL, l->jit_stack);
@@ -89,6 +98,7 @@ void log_close(struct log *l)
 	pcre2_match_data_free(l->match);
 	series_close(l->series);
 	literals_close(l->tuned);
+	free(l->put_off);
 	free(l->seen);
 	free(l->buf);
 	free(l);
@@ -142,6 +152,8 @@ static uint64_t line_number(struct log *l, size_t at)
 	return l->in_pieces ? 0 : l->newlines + 1;
 }
 
+static void settle(struct log *l);
+
 /* Make line_start..line_end the line around `at`; each byte is searched once per line. */
 static void find_line(struct log *l, size_t at)
 {
@@ -149,6 +161,7 @@ static void find_line(struct log *l, size_t at)
 
 	if (at < l->line_end && at >= l->line_start)
 		return;
+	settle(l);
 	nl = at > l->line_end ? memrchr(l->buf + l->line_end, '\n', at - l->line_end) : NULL;
 	l->line_start = nl ? (size_t)(nl - l->buf) + 1 : l->line_end;
 	nl = memchr(l->buf + at, '\n', l->limit - at);
@@ -441,6 +454,7 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 	l->counts.hits++;
 	l->counts.hit_lines += l->base + l->line_start + 1 != l->last_hit;
 	l->last_hit = l->base + l->line_start + 1;
+	l->failed |= o.kind->stop || o.kind->severity == SEV_FATAL;
 	l->s->members[l->member].sources |= 1u << o.source;
 	store_observe(l->s, &o);
 	learn(l, &o);
@@ -452,18 +466,17 @@ static void observe(struct log *l, const struct compiled_signature *c, size_t su
 	}
 }
 
-/* Judge a (window, signature) pair once. */
+static size_t window_start(const struct log *l, size_t at)
+{
+	return l->line_start + (at - l->line_start) / (WINDOW - OVERLAP) * (WINDOW - OVERLAP);
+}
+
 static void judge(struct log *l, uint32_t sig, size_t at)
 {
 	struct compiled_signature *c = &l->sc->sigs[sig];
-	size_t index = (at - l->line_start) / (WINDOW - OVERLAP);
-	size_t start = l->line_start + index * (WINDOW - OVERLAP), end = start + WINDOW;
-	uint64_t mark = l->base + start + 1;
+	size_t start = window_start(l, at), end = start + WINDOW;
 	int rc;
 
-	if (l->seen[sig] == mark)
-		return;
-	l->seen[sig] = mark;
 	need_prefix(l);
 	if (start < l->line_start + l->prefix.body)
 		start = l->line_start + l->prefix.body;
@@ -482,6 +495,38 @@ static void judge(struct log *l, uint32_t sig, size_t at)
 		observe(l, c, start);
 	else if (rc != PCRE2_ERROR_NOMATCH)
 		l->counts.undecided++;
+}
+
+/* Judge a (window, signature) pair once. */
+static void judge_once(struct log *l, uint32_t sig, size_t at)
+{
+	uint64_t mark = l->base + window_start(l, at) + 1;
+
+	if (l->seen[sig] == mark)
+		return;
+	l->seen[sig] = mark;
+	if (!l->sc->sigs[sig].sig->otherwise)
+		judge(l, sig, at);
+	else if (l->n_put_off < l->sc->n_sigs)
+		l->put_off[l->n_put_off++] = (struct put_off){ sig, at };
+}
+
+static int compare_put_off(const void *x, const void *y)
+{
+	const struct put_off *a = x, *b = y;
+
+	return a->sig != b->sig ? (a->sig > b->sig) - (a->sig < b->sig) : (a->at > b->at) - (a->at < b->at);
+}
+
+/* The line is over: what applies only where nothing else did, the first that fits. */
+static void settle(struct log *l)
+{
+	if (l->n_put_off > 1)
+		qsort(l->put_off, l->n_put_off, sizeof(*l->put_off), compare_put_off);
+	for (size_t i = 0; i < l->n_put_off && !l->failed; i++)
+		judge(l, l->put_off[i].sig, l->put_off[i].at);
+	l->n_put_off = 0;
+	l->failed = false;
 }
 
 static uint64_t current_line(void *ctx)
@@ -521,7 +566,7 @@ static void candidate(uint32_t literal, size_t at, void *ctx)
 
 	find_line(l, at);
 	if (sig < l->sc->n_sigs)
-		judge(l, sig, at);
+		judge_once(l, sig, at);
 	else
 		built_in(l, (enum built_in)(sig - l->sc->n_sigs), at);
 }
@@ -618,6 +663,7 @@ static void scan(struct log *l, size_t limit)
 	l->parsed_start = SIZE_MAX;
 	tune(l, limit);
 	l->tried += literals_scan(l->tuned ? l->tuned : l->sc->literals, l->buf, limit, candidate, l);
+	settle(l);
 	l->scanned += limit;
 	note_times(l, limit);
 	line_number(l, limit);
