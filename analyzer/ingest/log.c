@@ -239,6 +239,7 @@ static void take_capture(struct log *l, struct observation *o, const struct capt
 	case CAPTURE_TIMEOUT_S: *timeout_ns = v > 0 && v < 1000000000 ? v * 1000000000 : 0; break;
 	case CAPTURE_TIME: time_parse(s, n, &o->time); break;
 	case CAPTURE_OTHER_RANK: l->other_rank = to_id(s, n); break;
+	case CAPTURE_EXIT_SIGNAL: observation_fieldf(l->s, o, "exitcode", "-%.*s", (int)(n < 4 ? n : 4), s); break;
 	case CAPTURE_FIELD: observation_field(l->s, o, c->name, s, n < 200 ? n : 200); break;
 	}
 }

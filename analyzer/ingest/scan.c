@@ -20,6 +20,7 @@ static enum capture_role role_of(const char *name)
 		{ "process", CAPTURE_PROCESS }, { "link", CAPTURE_LINK }, { "object", CAPTURE_OBJECT },
 		{ "sender", CAPTURE_SENDER }, { "timeout_ms", CAPTURE_TIMEOUT_MS }, { "timeout_s", CAPTURE_TIMEOUT_S },
 		{ "time", CAPTURE_TIME }, { "other_rank", CAPTURE_OTHER_RANK },
+		{ "exit_signal", CAPTURE_EXIT_SIGNAL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
