@@ -151,11 +151,11 @@ static const struct {
 	  "Back-off restarting failed container worker in pod trainer-7_ml(1)\n",
 	  { { "k8s.oom_killed", .object = "trainer-7", .host = "kestrel-03", .field = "container", .value = "worker",
 	      .quote = "      Reason:       OOMKilled", .line = 11 },
-	    { "k8s.oom_killed", .field = "exit_code", .value = "137", .quote = "      Exit Code:    137", .line = 12 } },
+	    { "k8s.oom_killed", .field = "exitcode", .value = "137", .quote = "      Exit Code:    137", .line = 12 } },
 	  { "k8s.container_error", "k8s.node_not_ready", "proc.exit" } },
 	{ "describe: a container that failed", ingest_kubernetes_text, "pod.txt",
 	  POD_HEAD "    State:          Terminated\n      Reason:       Error\n      Exit Code:    3\n",
-	  { { "proc.exit", .object = "trainer-7", .field = "exit_code", .value = "3",
+	  { { "proc.exit", .object = "trainer-7", .field = "exitcode", .value = "3",
 	      .quote = "      Reason:       Error", .line = 9 } }, { NULL } },
 	{ "describe: a container that failed once and runs", ingest_kubernetes_text, "pod.txt",
 	  POD_HEAD "    State:          Running\n    Last State:     Terminated\n      Reason:       Error\n"
@@ -210,7 +210,7 @@ static const struct {
 	  "\"exitCode\": 137,\n\"finishedAt\": \"2026-03-03T04:05:06.5Z\",\n\"reason\": \"OOMKilled\"}}}]}}\n",
 	  { { "k8s.oom_killed", .object = "trainer-4", .host = "kestrel-06", .field = "container", .value = "worker",
 	      .quote = "\"reason\": \"OOMKilled\"", .line = 6 },
-	    { "k8s.oom_killed", .field = "exit_code", .value = "137", .quote = "\"exitCode\": 137", .line = 4 } },
+	    { "k8s.oom_killed", .field = "exitcode", .value = "137", .quote = "\"exitCode\": 137", .line = 4 } },
 	  { NULL } },
 	{ "JSON: a pod without a kind, waiting for an image", ingest_kubernetes_json, "pods.json",
 	  "{\"items\":[{\"metadata\":{\"name\":\"t-1\"},\"spec\":{\"containers\":[]},\"status\":{\"containerStatuses\":"

@@ -27,6 +27,9 @@ static const struct word {
 	{ "InspectFailed", CONTAINER_ERROR },
 	{ "ErrImageNeverPull", CONTAINER_ERROR },
 	{ "Evicted", EVICTED },
+	{ "Preempted", PREEMPTED },
+	{ "SpotInterrupted", PREEMPTED },
+	{ "UnexpectedAdmissionError", NO_DEVICE },
 	{ "TaintManagerEviction", EVICTED },
 	{ "EvictionThresholdMet", PRESSURE },
 	{ "NodeHasInsufficientMemory", PRESSURE },
@@ -66,6 +69,7 @@ static const char *const kinds[] = {
 	[CONTAINER_ERROR] = "k8s.container_error", [EVICTED] = "k8s.evicted",
 	[PRESSURE] = "k8s.node_pressure",	     [NOT_READY] = "k8s.node_not_ready",
 	[OOM] = "k8s.oom_killed",		     [ENDED] = "proc.exit",
+	[PREEMPTED] = "slurm.preempted",	     [NO_DEVICE] = "gpu.missing",
 };
 
 static enum meaning meaning_of(const struct word *words, size_t n, struct span reason)
@@ -133,7 +137,7 @@ static void observe_fact(struct facts *k, const struct fact *f)
 			observation_field(k->c.s, &o, fields[i].name, intern_str(in, fields[i].value),
 					  strlen(intern_str(in, fields[i].value)));
 	if (f->exit_code >= 0)
-		observation_fieldf(k->c.s, &o, "exit_code", "%lld", (long long)f->exit_code);
+		observation_fieldf(k->c.s, &o, "exitcode", "%lld", (long long)f->exit_code);
 	if (f->meaning == UNSCHEDULABLE && f->scheduled)
 		observation_field(k->c.s, &o, "scheduled", "yes", 3);
 	for (size_t i = 0; i < ARRAY_SIZE(f->at); i++)
@@ -178,6 +182,8 @@ static int observe_facts(struct facts *k, struct error *err)
 void fact_event(struct facts *k, struct fact f, struct span reason, struct span message)
 {
 	f.meaning = meaning_of(event_reasons, ARRAY_SIZE(event_reasons), reason);
+	if (f.meaning == NO_DEVICE && !span_find(message, "number of devices unavailable"))
+		f.meaning = CONTAINER_ERROR;
 	if (f.meaning == NOTHING || span_starts(message, "Back-off restarting") ||
 	    span_starts(message, "Cancelling deletion"))
 		return;

@@ -9,7 +9,7 @@
 
 enum meaning {
 	NOTHING, UNSCHEDULABLE, SCHEDULED, STARTED, CONTAINER_ERROR, EVICTED, PRESSURE, NOT_READY, OOM,
-	ENDED
+	ENDED, PREEMPTED, NO_DEVICE
 };
 
 /* One fact about an object.  Spans are copied before the next item is read. */

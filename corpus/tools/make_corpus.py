@@ -22,6 +22,7 @@ import cases_flight  # noqa: E402,F401
 import cases_gpu  # noqa: E402,F401
 import cases_host  # noqa: E402,F401
 import cases_identity  # noqa: E402,F401
+import cases_launch  # noqa: E402,F401
 import cases_network  # noqa: E402,F401
 import cases_none  # noqa: E402,F401
 import cases_program  # noqa: E402,F401
