@@ -109,6 +109,7 @@ static size_t count(struct input *in, const char *kind)
 
 static const char *text(struct input *in, sid id) { return intern_str(&in->s.strings, id); }
 
+__attribute__((unused))
 static void assert_field(struct input *in, const struct observation *o, const char *name, const char *value)
 {
 	assert_string_equal(observation_get(&in->s, o, name), value);
@@ -156,6 +157,7 @@ static void put_process(struct input *in, double at, uint32_t pid, uint32_t ppid
 }
 
 /* Ranks 0 to 3 are processes 100 to 103, which torchrun, 99, started. */
+__attribute__((unused))
 static void add_processes(struct input *in)
 {
 	builder_begin(&in->b, STREAM_PROC, "node07", 1);

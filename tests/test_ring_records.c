@@ -156,6 +156,35 @@ static void test_process_samples(void **state)
 	input_close(&in);
 }
 
+/* Rank 0 computes, rank 1 waits now and then, rank 2 did until shortly before the end, rank 3 is not seen for long enough. */
+static void test_busy_process(void **state)
+{
+	struct input in;
+
+	(void)state;
+	input_open(&in);
+	builder_begin(&in.b, STREAM_PROC, "node07", 1);
+	for (uint32_t rank = 0; rank < 4; rank++)
+		put_process(&in, 1, 100 + rank, 99, (int32_t)rank, "python");
+	for (int at = 2; at < 40; at++)
+		for (uint32_t rank = 0; rank < 4; rank++) {
+			struct record_process_sample p = { .pid = 100 + rank, .rank = (int32_t)rank, .state = 'R' };
+
+			p.cpu_user_ms = (uint64_t)at * 900;
+			p.voluntary_switches = rank == 1 ? (uint64_t)at * 40 : 7 + (at > 20);
+			if (rank == 2 && at > 37)
+				p.state = 'S';
+			if (rank != 3 || at > 36)
+				BUILDER_PUT(&in.b, at, REC_PROCESS_SAMPLE, p);
+		}
+	input_add(&in, "ring/proc-00.tcr");
+	input_read(&in);
+	assert_int_equal(must_find(&in, "proc.busy")->scope.rank, 0);
+	assert_int_equal(count(&in, "proc.busy"), 1);
+	assert_int_equal(in.a.status, VERDICT_NO_FAILURE);	/* computing is no fault */
+	input_close(&in);
+}
+
 static void test_pid_in_container(void **state)
 {
 	struct input in;
@@ -395,6 +424,7 @@ int main(void)
 		cmocka_unit_test(test_stopped_rank),
 		cmocka_unit_test(test_oom_kill),
 		cmocka_unit_test(test_process_samples),
+		cmocka_unit_test(test_busy_process),
 		cmocka_unit_test(test_pid_in_container),
 		cmocka_unit_test(test_blocked_tasks),
 		cmocka_unit_test(test_disks_and_tcp),

@@ -31,7 +31,7 @@ def fault(f):
 class Job:
     """A launcher and its ranks, in a folder of their own, at work."""
 
-    def __init__(self, live, *options, dir=None):
+    def __init__(self, live, *options, dir=None, records=True):
         live.job_now = self
         self.live, self.dir = live, dir or tempfile.mkdtemp(prefix="job-", dir=live.box.root)
         self.path = lambda name: os.path.join(self.dir, name)
@@ -39,7 +39,7 @@ class Job:
             [live.job, "--ranks", str(RANKS), "--variable", RANK, "--step-ms", "20", "--await", self.path("go"), *options, self.dir],
             stdout=open(self.dir + ".log", "ab"), stderr=subprocess.STDOUT,
             env={"PATH": os.environ["PATH"], "TORCHELASTIC_RUN_ID": os.path.basename(self.dir),
-                 "TORCH_NCCL_DEBUG_INFO_PIPE_FILE": self.path("pipe_"), "TORCH_FR_DUMP_TEMP_FILE": self.path("trace_")})
+                 **({"TORCH_NCCL_DEBUG_INFO_PIPE_FILE": self.path("pipe_"), "TORCH_FR_DUMP_TEMP_FILE": self.path("trace_")} if records else {})})
         live.box.processes.append(self.launcher)
         wait_for(lambda: len(self.lines("pids")) == RANKS, "the ranks")
         self.pids = [int(line.split()[1]) for line in self.lines("pids")]
@@ -52,6 +52,7 @@ class Job:
         open(self.path("go"), "w").close()
 
     def work(self):
+        """Begins; steps have been done when this returns."""
         self.begin()
         wait_for(lambda: any(" step 20 " in line for line in self.lines("rank-0.log")), "the job to work")
 
@@ -157,7 +158,7 @@ def out_of_the_memory_of_its_cgroup(live):
 
 @fault
 def computing_outside_nccl(live):
-    job = Job(live, "--spin", "3@20")
+    job = Job(live, "--spin", "3@20", records=False)	# no flight recorder: what the probes saw is all there is
     job.begin()
     live.say("done", "rank 3 (pid %d) computes for ever; the others wait in their all_reduce" % job.pids[3])
     names(judged(live, job, "hang"), "rank_stalled", rank=3, pid=job.pids[3])
@@ -175,7 +176,7 @@ def stopped_by_a_signal(live):
 
 @fault
 def blocked_in_the_kernel(live):
-    job = Job(live, "--blocked", "2@20")
+    job = Job(live, "--blocked", "2@20", records=False)
     job.begin()
     live.say("done", "rank 2 (pid %d) waits in the kernel, uninterruptibly" % job.pids[2])
     names(judged(live, job, "hang"), "rank_stalled", rank=2, pid=job.pids[2])
