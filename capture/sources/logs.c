@@ -14,30 +14,30 @@ struct logs {
 };
 
 /* Output of a known rank is that rank's; of an unknown one, the job's. */
-static void note_activity(struct capture *c, const struct logs_process *p)
+static void note_activity(struct capture *c, const struct logs_active *a)
 {
-	int64_t now = loop_now();
-
 	for (size_t i = 0; i < c->track.n; i++) {
 		struct tracked *t = &c->track.by_slot[i];
 
-		if (!t->gone && (p->pid < 0 || t->p.pid == (uint32_t)p->pid))
-			t->last_log_ns = now;
+		if (!t->gone && (a->owner.pid < 0 || t->p.pid == (uint32_t)a->owner.pid) && a->written_ns > t->last_log_ns)
+			t->last_log_ns = a->written_ns;
 	}
 }
 
 static void own(struct capture *c, void *ctx, uint16_t kind, const uint8_t *payload, size_t bytes)
 {
+	struct logs_active active;
 	struct logs_process p;
 
 	(void)ctx;
-	if (bytes < sizeof(p))
+	if (kind == LOGS_ACTIVE && bytes == sizeof(active)) {
+		memcpy(&active, payload, sizeof(active));
+		note_activity(c, &active);
+	}
+	if (kind != LOGS_TRIGGER || bytes < sizeof(p))
 		return;
 	memcpy(&p, payload, sizeof(p));
-	if (kind == LOGS_ACTIVE)
-		note_activity(c, &p);
-	else if (kind == LOGS_TRIGGER)
-		trigger_raise(c, "log", p.pid, p.rank, "%.*s", (int)(bytes - sizeof(p)), (const char *)payload + sizeof(p));
+	trigger_raise(c, "log", p.pid, p.rank, "%.*s", (int)(bytes - sizeof(p)), (const char *)payload + sizeof(p));
 }
 
 static int attach(struct capture *c, struct logs *l, struct error *err)

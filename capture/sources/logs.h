@@ -9,10 +9,15 @@
 /* WORKER_OWN kinds.  Parent to worker: */
 enum { LOGS_FOLLOW_PROCESS = 1 };	/* struct logs_process: its standard output and error, where they are files */
 /* Worker to parent: */
-enum { LOGS_ACTIVE = 1, LOGS_TRIGGER = 2 };	/* struct logs_process; LOGS_TRIGGER: then the line */
+enum { LOGS_ACTIVE = 1, LOGS_TRIGGER = 2 };	/* struct logs_active; struct logs_process, then the line */
 
 struct logs_process {
 	int32_t pid, rank;		/* -1: of no process in particular */
+};
+
+struct logs_active {
+	struct logs_process owner;
+	int64_t written_ns;		/* CLOCK_MONOTONIC: of the file's last byte, which may be found late */
 };
 
 struct logs_context {
@@ -39,7 +44,7 @@ struct log_file {
 	uint64_t device, inode, offset;
 	uint64_t size;			/* when it was last looked at */
 	uint64_t share_used;
-	int64_t share_ns, stated_ns, active_ns, grown_ns, marked_ns;
+	int64_t share_ns, stated_ns, active_ns, grown_ns, marked_ns, written_ns;
 	struct log_file *next;		/* of the same hash */
 };
 

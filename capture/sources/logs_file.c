@@ -99,6 +99,13 @@ static void send(struct log_reader *r, struct log_file *f, size_t n, int64_t now
 	f->share_used += n;
 }
 
+static int64_t written(const struct stat *st, int64_t now)
+{
+	int64_t age_ns = clock_now().realtime_ns - (st->st_mtim.tv_sec * NS_PER_S + st->st_mtim.tv_nsec);
+
+	return age_ns > 0 && age_ns < now ? now - age_ns : now;
+}
+
 /* What is new of the open file; `last`: nothing more will come, so a line without an end goes too. */
 static void read_new(struct log_reader *r, struct log_file *f, bool last, int64_t now)
 {
@@ -113,6 +120,7 @@ static void read_new(struct log_reader *r, struct log_file *f, bool last, int64_
 	if ((uint64_t)st.st_size != f->size)
 		f->grown_ns = now;
 	f->size = (uint64_t)st.st_size;
+	f->written_ns = written(&st, now);
 	while (f->offset < f->size) {
 		ssize_t got;
 		size_t n;

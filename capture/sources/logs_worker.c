@@ -62,8 +62,9 @@ static void raise_trigger(struct state *s, const struct log_file *f, const char 
 static void on_lines(void *ctx, struct log_file *f, const char *text, size_t n)
 {
 	struct state *s = ctx;
+	const struct logs_active active = { f->owner, f->written_ns };
 
-	worker_own(s->link, LOGS_ACTIVE, &f->owner, sizeof(f->owner));
+	worker_own(s->link, LOGS_ACTIVE, &active, sizeof(active));
 	for (size_t i = 0; i < s->n_triggers && s->started; i++) {
 		PCRE2_SIZE *v = pcre2_get_ovector_pointer(s->match);
 		const char *from, *to;
