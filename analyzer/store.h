@@ -83,7 +83,6 @@ struct damage {
 struct bundle_run {
 	int64_t begin_ns;	/* UTC */
 	int64_t boot_ns;	/* UTC of the zero of the kernel log's clock; 0: unknown */
-	sid job;		/* 0: unknown, or several */
 	bool has_processes;	/* the ring told whose processes are the job's */
 	int32_t *pids;		/* of the job, as the host numbers them */
 	size_t n_pids, cap_pids;

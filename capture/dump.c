@@ -166,7 +166,7 @@ static void set_processes(struct dump *d, const struct tracked *v, size_t n)
 	d->processes = calloc(n + 1, sizeof(*d->processes));
 	if (!d->tracks || !d->processes)
 		return;
-	d->run = run_of(v, n, d->rq->pid);
+	d->run = run_of(v, n, d->rq->pid, d->rq->job);
 	for (int ranks = 1; ranks >= 0; ranks--)
 		for (size_t i = 0; i < n; i++) {
 			if (!v[i].p.pid || (v[i].p.is_rank == 1) != (ranks == 1))

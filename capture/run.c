@@ -33,14 +33,16 @@ static uint64_t begin_of(const struct tracked *v, size_t n, const struct record_
 	return begin_ns;
 }
 
-static const struct record_process *latest(const struct tracked *v, size_t n, int32_t pid)
+/* The process, by its number, or else the rank, of this job or of any, that began last; NULL. */
+static const struct record_process *latest(const struct tracked *v, size_t n, int32_t pid, const char *job)
 {
 	const struct record_process *best = NULL;
 
 	for (size_t i = 0; i < n; i++) {
 		const struct record_process *p = &v[i].p;
 
-		if ((pid > 0 ? p->pid == (uint32_t)pid : p->is_rank == 1) && (!best || p->start_ns > best->start_ns))
+		if ((pid > 0 ? p->pid == (uint32_t)pid : p->is_rank == 1) && (!job || strncmp(p->job, job, sizeof(p->job)) == 0) &&
+		    (!best || p->start_ns > best->start_ns))
 			best = p;
 	}
 	return best;
@@ -62,11 +64,12 @@ static void widen(struct run *r, const struct tracked *v, size_t n, const struct
 		memset(r->job, 0, sizeof(r->job));
 }
 
-struct run run_of(const struct tracked *v, size_t n, int32_t pid)
+struct run run_of(const struct tracked *v, size_t n, int32_t pid, const char *job)
 {
-	const struct record_process *named = pid > 0 ? latest(v, n, pid) : NULL, *of = named ? named : latest(v, n, -1);
+	const struct record_process *named = pid > 0 ? latest(v, n, pid, NULL) : job ? latest(v, n, -1, job) : NULL, *of;
 	struct run r = { 0 };
 
+	of = named ? named : latest(v, n, -1, NULL);
 	if (!of)
 		return r;
 	memcpy(r.job, of->job, sizeof(r.job));

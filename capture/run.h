@@ -14,6 +14,9 @@ struct run {
 	bool several;		/* jobs at once, and nothing says which is meant */
 };
 
-/* The run that process `pid` is of; of none in particular (-1): of the living ranks, else of the rank that began last. */
-struct run run_of(const struct tracked *v, size_t n, int32_t pid);
+/*
+ * The run that process `pid` is of; else (-1) the last of `job`, where that is known (NULL, or no rank knows it);
+ * else that of the living ranks, else of the rank that began last.
+ */
+struct run run_of(const struct tracked *v, size_t n, int32_t pid, const char *job);
 bool run_has(const struct run *r, const struct record_process *p);

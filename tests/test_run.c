@@ -17,14 +17,14 @@ static void the_run_of_a_trigger(void **state)
 	const struct tracked v[] = {
 		rank_of("a", 0, 10, 100, -1), rank_of("a", 1, 11, 110, -1), rank_of("b", 0, 20, 500, -1), rank_of("b", 1, 21, 490, -1),
 	};
-	struct run r = run_of(v, 4, 11);
+	struct run r = run_of(v, 4, 11, NULL);
 
 	(void)state;
 	assert_int_equal(r.begin_ns, 100);
 	assert_string_equal(r.job, "a");
 	assert_true(run_has(&r, &v[0].p));
 	assert_false(run_has(&r, &v[2].p));
-	r = run_of(v, 4, 20);
+	r = run_of(v, 4, 20, NULL);
 	assert_int_equal(r.begin_ns, 490);
 	assert_false(run_has(&r, &v[0].p));
 }
@@ -34,7 +34,7 @@ static void a_job_that_is_started_again(void **state)
 	const struct tracked v[] = {
 		rank_of("a", 0, 10, 100, -1), rank_of("a", 1, 11, 110, -1), rank_of("a", 0, 20, 200, -1), rank_of("a", 1, 21, 210, -1),
 	};
-	struct run r = run_of(v, 4, 21);
+	struct run r = run_of(v, 4, 21, NULL);
 
 	(void)state;
 	assert_int_equal(r.begin_ns, 200);
@@ -48,7 +48,7 @@ static void attempts_tell_runs_apart(void **state)
 	const struct tracked v[] = { rank_of("a", 0, 10, 100, 0), rank_of("a", 1, 11, 110, 0), rank_of("a", 0, 20, 200, 1) };
 
 	(void)state;
-	assert_int_equal(run_of(v, 3, 20).begin_ns, 200);
+	assert_int_equal(run_of(v, 3, 20, NULL).begin_ns, 200);
 }
 
 static void without_a_process(void **state)
@@ -58,16 +58,20 @@ static void without_a_process(void **state)
 
 	(void)state;
 	v[0].gone = true;
-	r = run_of(v, 3, -1);		/* b and c live */
+	r = run_of(v, 3, -1, NULL);		/* b and c live */
 	assert_true(r.several);
 	assert_int_equal(r.begin_ns, 300);
 	assert_string_equal(r.job, "");
 	assert_true(run_has(&r, &v[1].p) && run_has(&r, &v[2].p) && !run_has(&r, &v[0].p));
+	r = run_of(v, 3, -1, "a");	/* an epilog names its job */
+	assert_int_equal(r.begin_ns, 100);
+	assert_string_equal(r.job, "a");
+	assert_true(run_of(v, 3, -1, "4711").several);
 	v[1].gone = v[2].gone = true;
-	r = run_of(v, 3, -1);		/* all ended: the last one */
+	r = run_of(v, 3, -1, NULL);		/* all ended: the last one */
 	assert_int_equal(r.begin_ns, 500);
 	assert_string_equal(r.job, "b");
-	assert_int_equal(run_of(v, 0, -1).begin_ns, 0);
+	assert_int_equal(run_of(v, 0, -1, NULL).begin_ns, 0);
 }
 
 int main(void)

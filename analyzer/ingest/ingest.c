@@ -322,7 +322,6 @@ static struct bundle_run *run_of_manifest(struct store *s, const json_t *o)
 	if (!run)
 		return NULL;
 	run->begin_ns = json_time(job, "begin");
-	run->job = intern_cstr(&s->strings, json_string_value(json_object_get(job, "id")));
 	if (monotonic_ns >= 0 && realtime_ns > monotonic_ns)
 		run->boot_ns = realtime_ns - monotonic_ns;
 	json_array_foreach(json_object_get(job, "ranks"), i, rank)

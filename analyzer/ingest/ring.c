@@ -73,26 +73,34 @@ static uint32_t subject_of(const struct record *rec, uint32_t pid_at)
 	return pid;
 }
 
+/* The manifest names all ranks of the run on this host. */
+static bool is_of_other_job(const struct bundle_run *run, const struct record *rec)
+{
+	struct record_process p;
+	struct record_task_exit t;
+
+	switch (rec->kind) {
+	case REC_PROCESS:
+		record_part(rec, &p, sizeof(p));
+		return p.is_rank == 1 || !run_knows(run, (int32_t)p.ppid);
+	case REC_TASK_EXIT:
+		record_part(rec, &t, sizeof(t));
+		return t.is_tracked == 1;
+	default:
+		return false;
+	}
+}
+
 /* About a process of another run than the bundle's: one before it, or another job's beside it. */
 static bool is_of_other_run(struct ringer *r, const struct record *rec, uint32_t pid)
 {
 	const struct bundle_run *run = r->s->members[r->member].run;
-	const struct ring_process *p = ringer_process(r, pid);
-	struct record_process own;
-	char job[sizeof(own.job) + 1];
 
 	if (!run || !run->begin_ns)
 		return false;
 	if (run_is_after(run, ringer_time(r, rec->monotonic_ns), 0))
 		return true;
-	if (rec->kind == REC_PROCESS)
-		record_part(rec, &own, sizeof(own));
-	else if (p && p->is_known)
-		own = p->p;
-	else
-		return false;
-	record_text(own.job, sizeof(own.job), job);
-	return run->job && strcmp(job, intern_str(&r->s->strings, run->job));
+	return run->n_pids && !run_knows(run, (int32_t)pid) && is_of_other_job(run, rec);
 }
 
 static void read_record(struct ringer *r, const struct record *rec)
