@@ -256,6 +256,10 @@ ELASTIC = ('{"message": {"message": "RuntimeError: CUDA error: device-side asser
            ' "Traceback (most recent call last):\\n  File \\"train.py\\", line 9\\n", "timestamp": "1773455000"}}}')
 
 
+DCGM = (b'{"DCGM Diagnostic": {"test_categories": [{"category": "Hardware", "tests": [{"name": "memory", "results": [{"entity_id": 4, "status": "Fail",'
+        b'"warnings": [{"error_id": 84, "warning": "GPU 4 had memory errors and row remappings are pending"}]}]}]}]}}')
+
+
 def structured():
     first = [("smi", 0, SMI), ("smi-twice", 0, SMI + SMI), ("event", 1, EVENT), ("events-by-line", 1, EVENT + "\n" + EVENT + "\n"),
              ("pod", 1, POD), ("list", 1, '{"kind": "List", "items": [%s, %s]}' % (EVENT, POD)), ("describe", 2, KUBECTL),
@@ -264,6 +268,14 @@ def structured():
              ("elastic-short", 4, '{"message": "SignalException: Process 4711 got signal: 15"}')]
     for name, reader, text in first:
         put("structured", name, bytes([reader]) + text.encode())
+    screens = [("gpu-q", 5, "gpu_ecc_uncorrectable/nvidia-smi-screen/input/gpu/nvidia-smi-q.txt"),
+               ("gpu-table", 5, "gpu_fell_off_bus/nvidia-smi-table/input/gpu/nvidia-smi-egret-22.txt"),
+               ("amd-smi", 5, "none/amd-tools-healthy/input/gpu/amd-smi-teal-02.txt"), ("rocm-json", 6, "none/amd-tools-healthy/input/gpu/rocm-smi-teal-01.json"),
+               ("dcgm-diag", 7, "gpu_row_remap_failure/dcgm-diag/input/dcgmi-diag.txt"), ("dcgm-dmon", 7, "gpu_ecc_uncorrectable/dcgm-dmon/input/dcgm/dmon-wren-17.txt"),
+               ("dcgm-json", 8, None), ("ras", 9, "rank_stalled/nccl-ras/input/nccl/ras.txt"), ("ras-json", 10, "rank_lost/nccl-ras-json/input/nccl/ras.json")]
+    for name, reader, path in screens:
+        text = DCGM if path is None else open(os.path.join(ROOT, "corpus", path), "rb").read()[:4000]
+        put("structured", name, bytes([reader]) + text)
 
 
 # ---------------------------------------------------------------- analyze

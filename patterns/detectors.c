@@ -8,6 +8,7 @@
 static const struct detector *const detectors[] = {
 	&detector_nan_parameter,	/* before exception_scope: such an exception is none */
 	&detector_work_lag,
+	&detector_left_behind,
 	&detector_exception_scope,
 	&detector_link_flap,
 	&detector_wrapped_message,	/* before bus_errors: gives lost GPUs their names */

@@ -1,4 +1,4 @@
-/* The readers of nvidia-smi, Kubernetes, stacks and torchrun's error files. */
+/* The readers of GPU tools, DCGM, NCCL RAS, Kubernetes, stacks and torchrun's error files. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -273,6 +273,236 @@ static const struct {
 	{ "the launcher's own signal is no cause", ingest_elastic_error, "error.json",
 	  "{\"message\": {\"message\": \"SignalException: Process 4 got signal: 15\"}}",
 	  { { "py.abort_exception", .field = "exc", .value = "SignalException" } }, { "py.exception" } },
+	{ "the screen of nvidia-smi -q", ingest_gpu_text, "q.txt",
+	  "==============NVSMI LOG==============\n"
+	  "\n"
+	  "Timestamp                                 : Tue Mar  3 04:05:06 2026\n"
+	  "Driver Version                            : 550.54.15\n"
+	  "CUDA Version                              : 12.4\n"
+	  "\n"
+	  "Attached GPUs                             : 2\n"
+	  "GPU 00000000:1B:00.0\n"
+	  "    Product Name                          : NVIDIA H100 80GB HBM3\n"
+	  "    Minor Number                          : 0\n"
+	  "    GPU UUID                              : GPU-1\n"
+	  "    PCI\n"
+	  "        Bus                               : 0x1B\n"
+	  "        Bus Id                            : 00000000:1B:00.0\n"
+	  "        GPU Link Info\n"
+	  "            PCIe Generation\n"
+	  "                Max                       : 5\n"
+	  "                Current                   : 5\n"
+	  "            Link Width\n"
+	  "                Max                       : 16x\n"
+	  "                Current                   : 8x\n"
+	  "    Clocks Event Reasons\n"
+	  "        Idle                              : Not Active\n"
+	  "        HW Slowdown                       : Active\n"
+	  "            HW Thermal Slowdown           : Active\n"
+	  "            HW Power Brake Slowdown       : Not Active\n"
+	  "        SW Thermal Slowdown               : Not Active\n"
+	  "    FB Memory Usage\n"
+	  "        Total                             : 81559 MiB\n"
+	  "        Used                              : 70000 MiB\n"
+	  "    Utilization\n"
+	  "        Gpu                               : 98 %\n"
+	  "    ECC Errors\n"
+	  "        Volatile\n"
+	  "            SRAM Correctable              : 0\n"
+	  "            DRAM Uncorrectable            : 2\n"
+	  "        Aggregate\n"
+	  "            DRAM Uncorrectable            : 7\n"
+	  "    Remapped Rows\n"
+	  "        Correctable Error                 : 0\n"
+	  "        Pending                           : Yes\n"
+	  "        Remapping Failure Occurred        : No\n"
+	  "    Temperature\n"
+	  "        GPU Current Temp                  : 88 C\n"
+	  "    Fabric\n"
+	  "        State                             : In Progress\n"
+	  "    Processes\n"
+	  "        GPU instance ID                   : N/A\n"
+	  "        Process ID                        : 4242\n"
+	  "            Type                          : C\n"
+	  "            Name                          : python\n"
+	  "            Used GPU Memory               : 69000 MiB\n"
+	  "GPU 00000000:9B:00.0\n"
+	  "    Product Name                          : NVIDIA H100 80GB HBM3\n",
+	  { { "gpu.ecc_uncorrectable", "0000:1b:00.0", .field = "count", .value = "2",
+	      .quote = "DRAM Uncorrectable            : 2", .line = 36 },
+	    { "gpu.thermal", .field = "reason", .value = "hw_thermal_slowdown" },
+	    { "pcie.link_degraded", .field = "width", .value = "8x" },
+	    { "fabric.not_ready", "0000:1b:00.0", .field = "state", .value = "In Progress" } },
+	  { "gpu.missing", "gpu.lost", "gpu.row_remap_failed" } },
+	{ "the table of nvidia-smi", ingest_gpu_text, "smi.txt",
+	  "Tue Mar  3 04:05:06 2026\n"
+	  "+-----------------------------------------------------------------------------------------+\n"
+	  "| NVIDIA-SMI 550.54.15              Driver Version: 550.54.15      CUDA Version: 12.4     |\n"
+	  "|-----------------------------------------+------------------------+----------------------+\n"
+	  "| GPU  Name                 Persistence-M | Bus-Id          Disp.A | Volatile Uncorr. ECC |\n"
+	  "| Fan  Temp   Perf          Pwr:Usage/Cap |           Memory-Usage | GPU-Util  Compute M. |\n"
+	  "|                                         |                        |               MIG M. |\n"
+	  "|=========================================+========================+======================|\n"
+	  "|   0  NVIDIA H100 80GB HBM3          On  |   00000000:1B:00.0 Off |                    0 |\n"
+	  "| N/A   34C    P0              72W / 700W |     565MiB / 81559MiB  |      0%      Default |\n"
+	  "|                                         |                        |             Disabled |\n"
+	  "+-----------------------------------------+------------------------+----------------------+\n"
+	  "|   1  NVIDIA H100 80GB HBM3          On  |   00000000:9B:00.0 Off |                    3 |\n"
+	  "| ERR!  ERR!  ERR!           ERR! / 700W  |     565MiB / 81559MiB  |     ERR!     Default |\n"
+	  "|                                         |                        |             Disabled |\n"
+	  "+-----------------------------------------+------------------------+----------------------+\n"
+	  "\n"
+	  "+-----------------------------------------------------------------------------------------+\n"
+	  "| Processes:                                                                              |\n"
+	  "|  GPU   GI   CI        PID   Type   Process name                              GPU Memory |\n"
+	  "|=========================================================================================|\n"
+	  "|    0   N/A  N/A      4242      C   /usr/bin/python3                             545MiB  |\n"
+	  "+-----------------------------------------------------------------------------------------+\n",
+	  { { "gpu.lost", "0000:9b:00.0", .line = 14 }, { "gpu.ecc_counter", "0000:9b:00.0", .field = "count", .value = "3" },
+	    { "gpu.state", "0000:1b:00.0", .field = "memory_used", .value = "565MiB" } }, { "gpu.ecc_uncorrectable" } },
+	{ "amd-smi metric", ingest_gpu_text, "amd.txt",
+	  "GPU: 0\n"
+	  "    USAGE:\n"
+	  "        GFX_ACTIVITY: 0 %\n"
+	  "        UMC_ACTIVITY: 0 %\n"
+	  "    POWER:\n"
+	  "        SOCKET_POWER: 137 W\n"
+	  "    ECC:\n"
+	  "        TOTAL_CORRECTABLE_COUNT: 0\n"
+	  "        TOTAL_UNCORRECTABLE_COUNT: 0\n"
+	  "\n"
+	  "GPU: 1\n"
+	  "    BUS:\n"
+	  "        BDF: 0000:83:00.0\n"
+	  "    ECC:\n"
+	  "        TOTAL_CORRECTABLE_COUNT: 0\n"
+	  "        TOTAL_UNCORRECTABLE_COUNT: 4\n",
+	  { { "gpu.ecc_counter", "0000:83:00.0", .field = "count", .value = "4", .quote = "TOTAL_UNCORRECTABLE_COUNT: 4" },
+	    { "gpu.state", "0", .field = "utilization", .value = "0 %" } }, { NULL } },
+	{ "rocm-smi", ingest_gpu_text, "rocm.txt",
+	  "\n"
+	  "\n"
+	  "============================ ROCm System Management Interface ============================\n"
+	  "================================= PCI Bus ID =================================\n"
+	  "GPU[0]\t\t: PCI Bus: 0000:C1:00.0\n"
+	  "GPU[1]\t\t: PCI Bus: 0000:C5:00.0\n"
+	  "==========================================================================================\n"
+	  "GPU[1]: \t RAS INFO\n"
+	  "         Block       Status    Correctable Error  Uncorrectable Error\n"
+	  "           UMC      ENABLED                    0                    2\n"
+	  "           SDMA     ENABLED                    0                    0\n"
+	  "==================================\n"
+	  "============================ End of ROCm SMI Log =============================\n",
+	  { { "gpu.ecc_counter", "0000:c5:00.0", .field = "counter", .value = "umc_uncorrectable" } }, { NULL } },
+	{ "amd-smi in JSON, both forms", ingest_gpu_json, "amd.json",
+	  "[{\"gpu\": 0, \"usage\": {\"gfx_activity\": {\"value\": 7, \"unit\": \"%\"}},\n \"ecc\": {\"total_uncorrectable_count\": 2}}]\n"
+	  "{\"gpu_data\": [{\"gpu\": 1, \"bus\": {\"bdf\": \"0000:83:00.0\"}, \"ecc\": {\"total_uncorrectable_count\": 0}}]}\n",
+	  { { "gpu.ecc_counter", "0", .field = "count", .value = "2", .quote = "\"total_uncorrectable_count\": 2", .line = 2 },
+	    { "gpu.state", "0", .field = "utilization", .value = "7" }, { "gpu.state", .gpu = "0000:83:00.0" } }, { NULL } },
+	{ "rocm-smi in JSON", ingest_gpu_json, "rocm.json",
+	  "{\"card0\": {\"Temperature (Sensor junction) (C)\": \"41.0\", \"GPU use (%)\": \"98\", \"PCI Bus\": \"0000:C1:00.0\"},\n"
+	  " \"system\": {\"Driver version\": \"6.3.6\"}}\n",
+	  { { "gpu.state", "0000:c1:00.0", .field = "utilization", .value = "98" } }, { NULL } },
+	{ "dcgmi diag", ingest_dcgm_text, "diag.txt",
+	  "Successfully ran diagnostic for group.\n"
+	  "+---------------------------+------------------------------------------------+\n"
+	  "| Diagnostic                | Result                                         |\n"
+	  "+===========================+================================================+\n"
+	  "|-----  Hardware  ----------+------------------------------------------------|\n"
+	  "| GPU Memory                | Fail - GPU: 5                                  |\n"
+	  "| Warning                   | GPU 5 had uncorrectable memory errors and      |\n"
+	  "|                           | row remapping failed.                          |\n"
+	  "| Diagnostic                | Pass - All                                     |\n"
+	  "+-----  Stress  ------------+------------------------------------------------+\n",
+	  { { "gpu.row_remap_failed", "5", .line = 7 } }, { "gpu.row_remap_pending" } },
+	{ "dcgmi health", ingest_dcgm_text, "health.txt",
+	  "+---------------------------+----------------------------------------------------------+\n"
+	  "| Health Monitor Report                                                                |\n"
+	  "+===========================+==========================================================+\n"
+	  "| Overall Health            | Failure                                                  |\n"
+	  "| GPU                       |                                                          |\n"
+	  "| -> 3                      | Failure                                                  |\n"
+	  "|    -> Errors              |                                                          |\n"
+	  "|       -> Thermal system   | Warning                                                  |\n"
+	  "|                           | Detected clock throttling due to thermal violation in    |\n"
+	  "|                           | GPU 3.                                                   |\n"
+	  "+---------------------------+----------------------------------------------------------+\n",
+	  { { "gpu.thermal", "3", .line = 9 } }, { NULL } },
+	{ "a sentence without a GPU is about the one above", ingest_dcgm_text, "health.txt",
+	  "+---+---+\n| -> 6                      | Failure         |\n|       -> Memory system    | Failure         |\n"
+	  "|   | row remappings are pending |\n", { { "gpu.row_remap_pending", .gpu = "6" } }, { NULL } },
+	{ "dcgmi dmon: what comes, not what was", ingest_dcgm_text, "dmon.txt",
+	  "#Entity   GPUTL   XIDER   EDVTL\n"
+	  "ID\n"
+	  "GPU 0     98      0       0\n"
+	  "GPU 1     97      31      2\n"
+	  "GPU 0     98      94      0\n"
+	  "GPU 1     97      31      3\n",
+	  { { "gpu.ecc_counter", "1", .field = "count", .value = "2", .line = 4 },
+	    { "gpu.ecc_uncorrectable", "1", .field = "count", .value = "3", .line = 6 },
+	    { "gpu.ecc_uncorrectable", "0", .field = "code", .value = "94", .line = 5 } }, { "gpu.xid_app" } },
+	{ "dcgmi diag in JSON", ingest_dcgm_json, "diag.json",
+	  "{\"DCGM Diagnostic\": {\"test_categories\": [{\"category\": \"Hardware\", \"tests\": [{\"name\": \"memory\", \"results\": [\n"
+	  "{\"entity_id\": 4, \"status\": \"Fail\", \"warnings\": [{\"error_id\": 84,\n"
+	  "\"warning\": \"GPU 4 had memory errors and row remappings are pending\"}]}]}]}]}}\n",
+	  { { "gpu.row_remap_pending", "4", .line = 3,
+	      .quote = "\"warning\": \"GPU 4 had memory errors and row remappings are pending\"" } }, { NULL } },
+	{ "NCCL RAS", ingest_nccl_ras_text, "ras.txt",
+	  "NCCL version 2.27.3 compiled with CUDA 12.8\n"
+	  "CUDA runtime version 12080, driver version 12080\n"
+	  "\n"
+	  "Job summary\n"
+	  "===========\n"
+	  "\n"
+	  "  Nodes  Processes         GPUs  Processes     GPUs\n"
+	  "(total)   per node  per process    (total)  (total)\n"
+	  "      2          8            1         16       16\n"
+	  "\n"
+	  "Communicators... (0.01s)\n"
+	  "=============\n"
+	  "\n"
+	  "Group     Comms     Nodes     Ranks     Ranks     Ranks    Status  Errors\n"
+	  "    #  in group  per comm  per node  per comm  in group\n"
+	  "    0         1         2         8        16        16   RUNNING  MISMATCH\n"
+	  "    1         2         1         8         8        16   RUNNING      OK\n"
+	  "\n"
+	  "Errors\n"
+	  "======\n"
+	  "\n"
+	  "DEAD\n"
+	  "  1 job process is considered dead (unreachable via the RAS network)\n"
+	  "  Process 7006 on node 10.40.0.7 managing GPU 6\n"
+	  "\n"
+	  "#0-0 (27a079b828ff1a75) INCOMPLETE\n"
+	  "  Missing communicator data from 1 rank\n"
+	  "  Rank 14 -- GPU 6 managed by process 7006 on node 10.40.0.7\n"
+	  "\n"
+	  "#0-0 (27a079b828ff1a75) ERROR\n"
+	  "  Asynchronous errors on 2 ranks\n"
+	  "  2 ranks reported Remote process error\n"
+	  "  Rank 12 -- GPU 4 managed by process 7004 on node 10.40.0.7\n"
+	  "  Rank 13 -- GPU 5 managed by process 7005 on node 10.40.0.7\n"
+	  "\n"
+	  "Warnings\n"
+	  "========\n"
+	  "\n"
+	  "#0-0 (27a079b828ff1a75) MISMATCH\n"
+	  "  Communicator ranks have different AllReduce operation counts\n"
+	  "  14 ranks have launched up to operation 6650\n"
+	  "  Rank 5 has launched up to operation 6649 -- GPU 5 managed by process 6005 on node 10.40.0.6\n"
+	  "\n",
+	  { { "agent.heartbeat_lost", .host = "10.40.0.7", .pid = 7006, .line = 24 }, { "nccl.remote_error", .pid = 7005, .line = 34 },
+	    { "nccl.behind", .host = "10.40.0.6", .pid = 6005, .field = "launched", .value = "6649" } }, { "coll.not_entered" } },
+	{ "NCCL RAS in JSON", ingest_nccl_ras_json, "ras.json",
+	  "{\"nccl_version\": \"2.28.3\", \"timestamp\": \"2026-03-03 04:05:06\", \"communicators_count\": 1, \"communicators\": [{\"size\": 4,\n"
+	  "\"ranks\": [{\"rank\": 0, \"host\": \"10.0.0.1\", \"pid\": 11, \"status\": {\"init_state\": 0, \"async_error\": 6}, \"collective_counts\": {\"AllReduce\": 9}},\n"
+	  "{\"rank\": 1, \"host\": \"10.0.0.1\", \"pid\": 12, \"status\": {\"init_state\": 0, \"async_error\": 0}, \"collective_counts\": {\"AllReduce\": 8}},\n"
+	  "{\"rank\": 2, \"host\": \"10.0.0.1\", \"pid\": 13, \"status\": {\"init_state\": 0, \"async_error\": 7}, \"collective_counts\": {\"AllReduce\": 9}}],\n"
+	  "\"missing_ranks_count\": 1, \"missing_ranks\": [{\"rank\": 3, \"host\": \"10.0.0.2\", \"pid\": 14, \"status\": {\"unresponsive\": true,\n"
+	  "\"considered_dead\": true}}]}]}\n",
+	  { { "agent.heartbeat_lost", .host = "10.0.0.2", .pid = 14, .quote = "\"considered_dead\": true", .line = 6 },
+	    { "nccl.remote_error", .pid = 11, .quote = "\"async_error\": 6", .line = 2 },
+	    { "nccl.behind", .pid = 12, .field = "peers", .value = "9" } }, { "nccl.system_error" } },
 };
 
 /* What cannot be read, and what is said about it. */
@@ -302,6 +532,11 @@ static const struct {
 	{ "a cut object", ingest_kubernetes_json, "{\"kind\": \"Pod\"", ERR_FORMAT, 14, "the text ends inside an object" },
 	{ "no table", ingest_kubernetes_text, "hello: world\n", ERR_FORMAT, 0, "no object or table of kubectl" },
 	{ "no stack", ingest_stacks, "    broadcast\n", ERR_FORMAT, 0, "no stack of a process" },
+	{ "no GPU", ingest_gpu_text, "hello\n", ERR_FORMAT, 0, "no GPU on the screen" },
+	{ "no GPU in JSON", ingest_gpu_json, "{\"a\": 1}", ERR_FORMAT, 0, "no GPU in the JSON" },
+	{ "no table of dcgmi", ingest_dcgm_text, "hello\n", ERR_FORMAT, 0, "no table of dcgmi" },
+	{ "a cut diagnostic", ingest_dcgm_json, "{\"DCGM Diagnostic\": {", ERR_FORMAT, 21, "needs 1 bytes, has 0" },
+	{ "no status of RAS", ingest_nccl_ras_text, "hello\n", ERR_FORMAT, 0, "no job summary of NCCL RAS" },
 	{ "no message", ingest_elastic_error, "{\"a\": 1}", ERR_FORMAT, 0, "no \"message\" in an error file" },
 	{ "a cut error file", ingest_elastic_error, "{\"message\": \"Val", ERR_FORMAT, 13, "string without an end" },
 };
@@ -339,7 +574,7 @@ static void begin(struct run *r, reader *read, const char *member, const char *i
 	m = store_member(&r->s, member, NULL, &r->err);
 	assert_true(m >= 0);
 	r->ret = read(&r->s, (uint32_t)m, r->data, len, &r->err);
-	assert_true(r->ret == 0 || (r->ret == -1 && r->err.code != ERR_NONE && r->err.what[0]));
+	assert_true((r->ret >= 0 && (size_t)r->ret <= len) || (r->ret == -1 && r->err.code != ERR_NONE && r->err.what[0]));
 	assert_true(!r->err.has_offset || r->err.offset <= len);
 	check_quotes(r);
 }

@@ -9,11 +9,14 @@
 #include "analyzer/ingest/ring.h"
 #include "bundle/cleanup.h"
 
+#define SCREEN_BYTES 600	/* a tool's screen shows what it is in these */
+
 const char *format_name(enum format f)
 {
 	static const char *const names[FMT_COUNT] = {
 		[FMT_EMPTY] = "empty", [FMT_FLIGHT] = "flight_recorder", [FMT_NVIDIA_SMI] = "nvidia_smi",
-		[FMT_K8S_JSON] = "kubernetes", [FMT_K8S_TEXT] = "kubernetes", [FMT_STACKS] = "stacks",
+		[FMT_GPU_TEXT] = "gpu_tool", [FMT_GPU_JSON] = "gpu_tool", [FMT_DCGM_TEXT] = "dcgm", [FMT_DCGM_JSON] = "dcgm",
+		[FMT_RAS_TEXT] = "nccl_ras", [FMT_RAS_JSON] = "nccl_ras", [FMT_K8S_JSON] = "kubernetes", [FMT_K8S_TEXT] = "kubernetes", [FMT_STACKS] = "stacks",
 		[FMT_ELASTIC] = "elastic_error", [FMT_MANIFEST] = "manifest", [FMT_TOPOLOGY] = "nccl_topology",
 		[FMT_RING] = "ring", [FMT_BINARY] = "binary", [FMT_LOG] = "log",
 	};
@@ -33,6 +36,13 @@ static enum format json_format(const uint8_t *p, size_t n)
 	    has(p, n, "\"kind\": \"Event\"") || has(p, n, "\"kind\":\"Event\"") || has(p, n, "\"containerStatuses\"") ||
 	    has(p, n, "\"regarding\"") || has(p, n, "\"nodeInfo\""))
 		return FMT_K8S_JSON;
+	if (has(p, n, "\"communicators_count\"") && has(p, n, "\"missing_ranks_count\""))
+		return FMT_RAS_JSON;
+	if (has(p, n, "\"DCGM Diagnostic\"") || has(p, n, "\"DCGM GPU Diagnostic\"") || has(p, n, "\"Health Monitor Report\""))
+		return FMT_DCGM_JSON;
+	if ((has(p, n, "\"card0\"") && has(p, n, "Temperature (Sensor")) ||
+	    (has(p, n, "\"gpu\":") && (has(p, n, "\"gfx_activity\"") || has(p, n, "\"total_uncorrectable_count\"") || has(p, n, "\"bdf\""))))
+		return FMT_GPU_JSON;
 	if (has(p, n < 256 ? n : 256, "\"message\"") && (has(p, n, "\"extraInfo\"") || has(p, n, "\"py_callstack\"")))
 		return FMT_ELASTIC;
 	return FMT_LOG;		/* JSON lines of a logger, or JSON that we have no parser for */
@@ -52,6 +62,28 @@ static bool is_kubectl(const uint8_t *p, size_t n)
 	return (has(p, n, "Namespace:") && has(p, n, "\nStatus:")) || has(p, n, "LAST SEEN") ||
 	       (has(p, n, "Events:") && has(p, n, "Reason") && has(p, n, "From") && has(p, n, "Message")) ||
 	       (has(p, n, "\nConditions:") && has(p, n, "MemoryPressure"));
+}
+
+/* Screens of tools, by their first lines: further down in a log they are part of it. */
+static enum format screen_format(const uint8_t *p, size_t n)
+{
+	static const struct {
+		const char *text;
+		enum format format;
+	} heads[] = {
+		{ "==NVSMI LOG==", FMT_GPU_TEXT }, { "| NVIDIA-SMI ", FMT_GPU_TEXT },
+		{ "= ROCm System Management Interface =", FMT_GPU_TEXT }, { "\nGPU[0]\t", FMT_GPU_TEXT },
+		{ "| Diagnostic      ", FMT_DCGM_TEXT }, { "Health Monitor Report", FMT_DCGM_TEXT },
+		{ "#Entity  ", FMT_DCGM_TEXT }, { "\nJob summary\n===", FMT_RAS_TEXT },
+	};
+
+	n = n < SCREEN_BYTES ? n : SCREEN_BYTES;
+	if (n > 8 && memcmp(p, "GPU: ", 5) == 0 && has(p, n, "\n    ") && has(p, n, ":\n"))
+		return FMT_GPU_TEXT;	/* amd-smi */
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
+		if (has(p, n, heads[i].text))
+			return heads[i].format;
+	return FMT_LOG;
 }
 
 /* Text has few NULs and control bytes; logs of crashed hosts may hold a run of NULs. */
@@ -89,6 +121,8 @@ enum format detect(const uint8_t *head, size_t len)
 			return json_format(head + i, len - i);
 	if (is_binary(head, len))
 		return FMT_BINARY;
+	if (screen_format(head + i, len - i) != FMT_LOG)
+		return screen_format(head + i, len - i);
 	if (is_kubectl(head, len))
 		return FMT_K8S_TEXT;
 	return is_stacks(head, len) ? FMT_STACKS : FMT_LOG;

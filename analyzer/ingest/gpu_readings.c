@@ -1,6 +1,5 @@
 #include "analyzer/ingest/gpu_readings.h"
 
-#include <ctype.h>
 #include <fnmatch.h>
 #include <strings.h>
 
@@ -150,7 +149,8 @@ static void emit_state(struct gpu_reader *r)
 	field(r, &o, "memory_used", r->gpu[MEM_USED].text);
 	field(r, &o, "memory_total", r->gpu[MEM_TOTAL].text);
 	field(r, &o, "utilization", r->gpu[UTIL].text);
-	observation_fieldf(r->c.s, &o, "processes", "%u", r->n_processes);
+	if (r->n_processes)
+		observation_fieldf(r->c.s, &o, "processes", "%u", r->n_processes);
 	field(r, &o, "pids", r->pids);
 	field(r, &o, "largest_process", r->largest);
 	if (r->gpu[AGGREGATE].n)
@@ -241,21 +241,6 @@ void gpu_reader_close(struct gpu_reader *r)
 }
 
 /* ---- values ---- */
-
-void gpu_path_word(struct span name, char *out, size_t size)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < name.len && n + 1 < size; i++) {
-		bool plain = isalnum((unsigned char)name.s[i]);
-
-		if (plain || (n && out[n - 1] != '_'))
-			out[n++] = plain ? (char)tolower((unsigned char)name.s[i]) : '_';
-	}
-	while (n && out[n - 1] == '_')
-		n--;
-	out[n] = '\0';
-}
 
 void gpu_reader_open(struct gpu_reader *r, struct span id, struct place at)
 {

@@ -9,7 +9,6 @@
 #pragma once
 #include "analyzer/ingest/structured.h"
 
-#define GPU_PATH_BYTES 256
 #define GPU_PLACES 4		/* quotes kept per fact */
 
 /* What is kept of one GPU. */
@@ -56,6 +55,3 @@ void gpu_reader_close(struct gpu_reader *r);	/* nothing when none is open */
 
 /* All GPUs were told of, when `whole`: fewer than are attached is an observation. */
 void gpu_reader_end(struct gpu_reader *r, bool whole);
-
-/* A name as it stands in a path; what does not fit is left out. */
-void gpu_path_word(struct span name, char *out, size_t size);

@@ -30,12 +30,18 @@
 /* Formats that are parsed from one buffer. */
 static const struct {
 	enum format format;
-	int (*parse)(struct store *, uint32_t, const char *, size_t, struct error *);
-	enum source_class source;
+	int (*parse)(struct store *, uint32_t, const char *, size_t, struct error *);	/* above 0: the rest is a log */
+	enum source_class source;	/* that it can witness; SRC_COUNT: it says nothing by being silent */
 	bool is_text;			/* what the parser cannot read is a log all the same */
 	bool also_log;			/* lines that the parser does not know may hold signatures */
 } whole[] = {
 	{ FMT_NVIDIA_SMI, ingest_nvidia_smi, SRC_DRIVER, false, false },
+	{ FMT_GPU_TEXT, ingest_gpu_text, SRC_DRIVER, true, false },
+	{ FMT_GPU_JSON, ingest_gpu_json, SRC_DRIVER, false, false },
+	{ FMT_DCGM_TEXT, ingest_dcgm_text, SRC_COUNT, true, false },
+	{ FMT_DCGM_JSON, ingest_dcgm_json, SRC_COUNT, false, false },
+	{ FMT_RAS_TEXT, ingest_nccl_ras_text, SRC_COUNT, true, true },
+	{ FMT_RAS_JSON, ingest_nccl_ras_json, SRC_COUNT, false, false },
 	{ FMT_K8S_JSON, ingest_kubernetes_json, SRC_SCHEDULER, false, false },
 	{ FMT_K8S_TEXT, ingest_kubernetes_text, SRC_SCHEDULER, true, false },
 	{ FMT_STACKS, ingest_stacks, SRC_HOST, true, true },
@@ -229,12 +235,16 @@ static int read_log(struct intake *in, uint32_t member, struct tap *t, struct er
 	return 0;
 }
 
-/* Lines of a text that lies in memory. */
-static int scan_buffer(struct intake *in, uint32_t member, const uint8_t *data, size_t len, struct error *err)
+/* Lines of a text that lies in memory, from one that begins at `from`. */
+static int scan_buffer(struct intake *in, uint32_t member, const uint8_t *data, size_t len, size_t from, struct error *err)
 {
 	if (need_log(in, err))
 		return -1;
 	log_begin(in->log, member);
+	if (from)
+		log_jump(in->log, from);
+	data += from;
+	len -= from;
 	while (len) {
 		size_t room;
 		uint8_t *to = log_room(in->log, &room);
@@ -358,6 +368,7 @@ static int read_whole(struct intake *in, uint32_t member, enum format f, struct 
 	struct error why = { 0 };
 	uint8_t *data;
 	size_t n = slurp(in, t, &data);
+	int rest;
 
 	if (!data)
 		return 0;
@@ -366,11 +377,15 @@ static int read_whole(struct intake *in, uint32_t member, enum format f, struct 
 	for (size_t i = 0; i < ARRAY_SIZE(whole); i++) {
 		if (whole[i].format != f)
 			continue;
-		in->s->members[member].sources |= 1u << whole[i].source;
-		if (whole[i].parse(in->s, member, (const char *)data, n, &why) && !whole[i].is_text)
+		if (whole[i].source != SRC_COUNT)
+			in->s->members[member].sources |= 1u << whole[i].source;
+		rest = whole[i].parse(in->s, member, (const char *)data, n, &why);
+		if (rest < 0 && !whole[i].is_text)
 			store_damage(in->s, member, &why, true);
+		else if (rest > 0)
+			return scan_buffer(in, member, data, n, (size_t)rest, err);
 		else if (whole[i].also_log || why.code)
-			return scan_buffer(in, member, data, n, err);
+			return scan_buffer(in, member, data, n, 0, err);
 	}
 	return 0;
 }
@@ -461,6 +476,12 @@ static int read_format(struct intake *in, uint32_t member, struct tap *t, const 
 	case FMT_RING:
 		return read_ring(in, member, t, err);
 	case FMT_NVIDIA_SMI:
+	case FMT_GPU_TEXT:
+	case FMT_GPU_JSON:
+	case FMT_DCGM_TEXT:
+	case FMT_DCGM_JSON:
+	case FMT_RAS_TEXT:
+	case FMT_RAS_JSON:
 	case FMT_K8S_JSON:
 	case FMT_K8S_TEXT:
 	case FMT_STACKS:

@@ -16,7 +16,7 @@ struct smi {
 	struct gpu_reader r;
 	xmlParserCtxtPtr xml;
 	size_t base, end;	/* the document within the member */
-	char path[GPU_PATH_BYTES];	/* of the open element, below the root */
+	char path[PATH_BYTES];	/* of the open element, below the root */
 	size_t path_len;
 	unsigned depth, gpu_depth, beyond;	/* beyond: open elements that `path` does not show */
 	bool leaf, root, root_closed;

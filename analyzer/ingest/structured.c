@@ -1,5 +1,7 @@
 #include "analyzer/ingest/structured.h"
 
+#include <ctype.h>
+
 #include "analyzer/ingest/prefix.h"
 
 static uint64_t newlines(const char *s, size_t len)
@@ -154,4 +156,69 @@ void json_each_object(const char *data, size_t len, const char *list, void (*eac
 	}
 	if (depth)
 		error_at(err, ERR_FORMAT, len, "the text ends inside an object");
+}
+
+void path_word(struct span name, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < name.len && n + 1 < size; i++) {
+		bool plain = isalnum((unsigned char)name.s[i]);
+
+		if (plain || (n && out[n - 1] != '_'))
+			out[n++] = plain ? (char)tolower((unsigned char)name.s[i]) : '_';
+	}
+	while (n && out[n - 1] == '_')
+		n--;
+	out[n] = '\0';
+}
+
+#define NESTED 16
+
+/* An open container of a walk. */
+struct walk {
+	const struct value *of;
+	uint32_t i;
+	size_t path_len;
+};
+
+/* The next value in it; NULL: no more.  `path` is then that of the value. */
+static const struct value *walk_next(struct walk *w, char path[PATH_BYTES])
+{
+	const struct value_seq *q = w->of->seq;
+	bool dict = w->of->type == V_DICT;
+	const struct value *v;
+
+	if (w->i + dict >= q->n)
+		return NULL;
+	v = &q->v[w->i + dict];
+	path[w->path_len] = '\0';
+	if (dict && !value_is(v - 1, "value") && w->path_len + 2 < PATH_BYTES) {
+		path[w->path_len] = '/';
+		path_word(span_of_value(v - 1), path + w->path_len + 1, PATH_BYTES - w->path_len - 1);
+	}
+	w->i += 1 + dict;
+	return v;
+}
+
+void json_each_scalar(const char *data, size_t len, const struct value *top,
+		      void (*each)(void *ctx, const char *path, const struct value *v, struct place at), void *ctx)
+{
+	struct walk open[NESTED] = { { .of = top } };
+	size_t n = top->type == V_DICT || top->type == V_LIST;
+	char path[PATH_BYTES] = "";
+
+	while (n) {
+		struct walk *w = &open[n - 1];
+		const struct value *v = walk_next(w, path);
+
+		if (!v)
+			n--;
+		else if ((v->type == V_DICT || v->type == V_LIST) && n < NESTED)
+			open[n++] = (struct walk){ v, 0, strlen(path) };
+		else if (w->of->type == V_DICT)
+			each(ctx, path, v, json_pair(data, len, v));
+		else if (v->type == V_STR && v->s >= data && v->s < data + len)
+			each(ctx, path, v, (struct place){ (size_t)(v->s - data), v->len });
+	}
 }

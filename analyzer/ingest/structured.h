@@ -4,7 +4,8 @@
  * Each takes the whole member in memory and adds identity, evidence (exact byte
  * ranges of `data`) and observations to the store; `data` may go afterwards.
  * 0: read, perhaps with store_damage() notes.  -1: nothing could be read, and
- * `err` says what is wrong and at which byte.
+ * `err` says what is wrong and at which byte.  Above 0, for the screens of tools: what
+ * comes behind this byte is another text.
  *
  * Scopes start from the member's own host and rank, so fill those first.  Times
  * are those of the file; text with ages only ("87s") has TIME_UNKNOWN.
@@ -18,6 +19,18 @@
 /* `nvidia-smi -q -x`, DTD 10 to 13, also several documents in a row (`-l`). */
 int ingest_nvidia_smi(struct store *s, uint32_t member, const char *data, size_t len,
 		      struct error *err);
+
+/* `nvidia-smi -q`, its table, `amd-smi` and `rocm-smi`, as text and as JSON. */
+int ingest_gpu_text(struct store *s, uint32_t member, const char *data, size_t len, struct error *err);
+int ingest_gpu_json(struct store *s, uint32_t member, const char *data, size_t len, struct error *err);
+
+/* `dcgmi diag`, `dcgmi health`, `dcgmi dmon`. */
+int ingest_dcgm_text(struct store *s, uint32_t member, const char *data, size_t len, struct error *err);
+int ingest_dcgm_json(struct store *s, uint32_t member, const char *data, size_t len, struct error *err);
+
+/* The status that NCCL's RAS threads give. */
+int ingest_nccl_ras_text(struct store *s, uint32_t member, const char *data, size_t len, struct error *err);
+int ingest_nccl_ras_json(struct store *s, uint32_t member, const char *data, size_t len, struct error *err);
 
 /* Events, pods and nodes as JSON: one object, a List, or one object per line. */
 int ingest_kubernetes_json(struct store *s, uint32_t member, const char *data, size_t len,
@@ -166,6 +179,18 @@ const char *json_string_end(const char *p, const char *end);
  */
 void json_each_object(const char *data, size_t len, const char *list, void (*each)(void *ctx, size_t start, size_t end),
 		      void *ctx, struct error *err);
+
+#define PATH_BYTES 256
+
+/* A name as it stands in a path: lower case, "_" for all that is neither letter nor digit; cut to fit. */
+void path_word(struct span name, char *out, size_t size);
+
+/*
+ * Each scalar below `top`, with the path of the keys above it and where it stands.  A list adds
+ * nothing to the path, nor does the key "value" (of a value with its unit).
+ */
+void json_each_scalar(const char *data, size_t len, const struct value *top,
+		      void (*each)(void *ctx, const char *path, const struct value *v, struct place at), void *ctx);
 
 /* Where the `"key": value` pair of a value from value_get() stands. */
 struct place json_pair(const char *data, size_t len, const struct value *v);

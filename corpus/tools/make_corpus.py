@@ -28,6 +28,7 @@ import cases_none  # noqa: E402,F401
 import cases_program  # noqa: E402,F401
 import cases_runs  # noqa: E402,F401
 import cases_scheduler  # noqa: E402,F401
+import cases_tools  # noqa: E402,F401
 import cases_words  # noqa: E402,F401
 
 
