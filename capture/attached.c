@@ -6,6 +6,7 @@
 #include "capture/capture.h"
 
 #define MESSAGES_PER_TURN 64		/* then the loop's other callbacks have their turn */
+#define DIES_WITHIN_NS (5 * NS_PER_S)	/* of SIGKILL; one that sits in an uninterruptible sleep does not */
 #define AGAIN_FIRST_NS (10 * NS_PER_S)	/* before a worker is started again; doubled each time ... */
 #define AGAIN_MOST_NS (600 * NS_PER_S)	/* ... up to this; one that ran for so long begins anew */
 
@@ -20,7 +21,8 @@ struct attached_worker {
 
 	struct worker w;
 	struct loop_watch *watch, *timer;
-	int64_t started_ns, again_ns;	/* again_ns: when to start it again; 0: it runs */
+	int64_t started_ns, ended_ns;
+	int64_t again_ns;		/* when to start it again; 0: it runs */
 	int64_t wait_ns;
 	bool has_told;			/* its last state was not SOURCE_OK: its end needs no other reason */
 	bool busy, detached;		/* detached while busy, inside own(): freed when the callback is through */
@@ -34,10 +36,10 @@ static void end(struct attached_worker *a, const char *why)
 
 	loop_remove(a->c->loop, a->watch);
 	a->watch = NULL;
-	if (!worker_end(&a->w))
-		capture_state(a->c, a->source, SOURCE_FAILED, "%s (process %d cannot be killed)", why, (int)a->w.pid);
-	else if (!a->has_told)
+	worker_end(&a->w);
+	if (!a->has_told)
 		capture_state(a->c, a->source, SOURCE_FAILED, "%s", why);
+	a->ended_ns = now;
 	a->wait_ns = !a->wait_ns || now - a->started_ns > AGAIN_MOST_NS ? AGAIN_FIRST_NS : a->wait_ns * 2;
 	if (a->wait_ns > AGAIN_MOST_NS)
 		a->wait_ns = AGAIN_MOST_NS;
@@ -137,8 +139,12 @@ static void on_tick(void *ctx, int64_t now)
 		}
 		return;
 	}
-	if (worker_end(&a->w) && now >= a->again_ns)
+	if (!worker_end(&a->w)) {
+		if (now - a->ended_ns > DIES_WITHIN_NS)
+			capture_state(a->c, a->source, SOURCE_FAILED, "hung; its worker cannot be killed (process %d)", (int)a->w.pid);
+	} else if (now >= a->again_ns) {
 		restart(a);
+	}
 }
 
 struct attached_worker *capture_attach_worker(struct capture *c, const char *source, worker_fn *fn, void *fn_ctx,

@@ -23,7 +23,7 @@ class Box:
 
     def __init__(self, root, programs):
         self.root, self.processes = root, []
-        self.tdump_path, self.tcaptured_path = (programs + [None])[:2]
+        self.tdump_path, self.tcaptured_path, self.tanalyze_path, self.path_of_doubles = (programs + [None] * 3)[:4]
         self.config("")
 
     def path(self, *names):
@@ -40,21 +40,21 @@ class Box:
         self.put("tcaptured.conf", "ring_dir = %s\nbundle_dir = %s\nsocket = %s\nras_port = 0\ntrack_env = %s\n%s\n" % (
             self.path("no-ring"), self.path("bundles"), self.path("no-socket"), RANK, text))
 
-    def rank(self, rank, code, env=None, args=(), log="rank.log"):
+    def rank(self, rank, code, env=None, args=(), log="rank.log", stdin=None):
         with open(self.path(log), "ab") as out:
-            p = subprocess.Popen([sys.executable, "-c", code, *args], stdout=out, stderr=out, cwd=self.root,
+            p = subprocess.Popen([sys.executable, "-c", code, *args], stdin=stdin, stdout=out, stderr=out, cwd=self.root,
                                  env={"PATH": os.environ["PATH"], RANK: str(rank), "RANK": str(rank), "WORLD_SIZE": "2", **(env or {})})
         self.processes.append(p)
         wait_for(lambda: b"ready" in open(self.path(log), "rb").read(), "the rank to start")
         return p
 
-    def daemon(self, text="", kernel="no"):
+    def daemon(self, text="", kernel="no", prefix=(), env=None):
         """tcaptured, when it answers.  What the kernel tells of other programs on this machine starts no dump."""
         self.put("tcaptured.conf", "ring_dir = %s\nbundle_dir = %s\nsocket = %s\nring_bytes = 16M\nras_port = 0\nlogs = /nowhere\n"
                  "track_env = %s\ntrigger_kernel = %s\ntrigger_oom = %s\n%s\n" % (self.path("ring"), self.path("bundles"), self.path("sock"),
                                                                               RANK, kernel, kernel, text))
-        p = subprocess.Popen([self.tcaptured_path, "--config", self.path("tcaptured.conf"), "--foreground"], cwd=self.root,
-                             stderr=open(self.path("log"), "ab"))
+        p = subprocess.Popen([*prefix, self.tcaptured_path, "--config", self.path("tcaptured.conf"), "--foreground"], cwd=self.root,
+                             env=dict(os.environ, **(env or {})), stderr=open(self.path("log"), "ab"))
         self.processes.append(p)
         wait_for(lambda: subprocess.run(self.command("--status"), capture_output=True).returncode == 0, "the daemon")
         return p
@@ -73,6 +73,9 @@ class Box:
         p = subprocess.run(self.command(*args), capture_output=True, text=True, timeout=timeout, env=env, cwd=self.root)
         check(p.returncode == rc, "tdump %s: status %d, wanted %d: %s%s" % (args, p.returncode, rc, p.stdout, p.stderr))
         return p
+
+    def analyze(self, *args):
+        return subprocess.run([self.tanalyze_path, *args], capture_output=True, text=True, timeout=120).stdout
 
     def dump(self, *args, **how):
         """The members of the bundle that tdump writes, by name."""
@@ -134,7 +137,7 @@ def wait_for(condition, what, seconds=60):
         try:
             if condition():
                 return
-        except (OSError, IndexError):
+        except (OSError, IndexError, KeyError):
             pass
         time.sleep(0.02)
     raise AssertionError("waited in vain for " + what)
@@ -156,6 +159,18 @@ def end_of(members):
     return json.loads(members["manifest-end.json"])
 
 
+def bundle(box, n=1):
+    """The members of the only bundle that there is, or of the n-th and last."""
+    wait_for(lambda: len(box.bundles()) >= n and not box.bundles(".partial"), "bundle %d: %s" % (n, box.log()))
+    check(len(box.bundles()) == n, box.bundles())
+    return unpack(box.bundles()[-1])
+
+
+def are_followed(box, n):
+    """Until then, the end of one would be nobody's."""
+    wait_for(lambda: ", %d processes tracked\n" % n in box.tdump("--status").stdout, "%d ranks to be followed" % n)
+
+
 def state_of(members, source):
     return [(s["state"], s["reason"]) for s in end_of(members)["sources"] if s["name"] == source and s["when"] == "dump"][0]
 
@@ -170,6 +185,21 @@ def running(name, argument, box):
         except OSError:
             pass
     return False
+
+
+def dumper(box):
+    """The process of the dump that runs: a child of the daemon that leads a session and is no worker."""
+    daemon = box.processes[0].pid
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % pid) as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+            comm = open("/proc/%s/comm" % pid).read().strip()
+        except OSError:
+            continue
+        if int(fields[1]) == daemon and comm == "tcaptured":
+            return int(pid)
+    return None
 
 
 SLEEP = "import time\nprint('ready', flush=True)\nwhile True: time.sleep(1)\n"

@@ -14,28 +14,13 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from capture_box import case, check, end_of, main, unpack, wait_for
+from capture_box import case, check, dumper, end_of, main, unpack, wait_for
 
 
 def begin(box, *args):
     p = subprocess.Popen(box.command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=box.root)
     box.processes.append(p)
     return p
-
-
-def dumper(box):
-    """The process of the dump that runs: a child of the daemon that leads a session and is no worker."""
-    daemon = box.processes[0].pid
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open("/proc/%s/stat" % pid) as f:
-                fields = f.read().rsplit(")", 1)[1].split()
-            comm = open("/proc/%s/comm" % pid).read().strip()
-        except OSError:
-            continue
-        if int(fields[1]) == daemon and comm == "tcaptured":
-            return int(pid)
-    return None
 
 
 def talk(box, data, seconds=5):

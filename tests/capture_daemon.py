@@ -16,7 +16,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from capture_box import RANK, SLEEP, case, check, end_of, main, unpack, wait_for
+from capture_box import RANK, SLEEP, are_followed, bundle, case, check, end_of, main, wait_for
 
 DIES = "import sys, time\nprint('ready', flush=True)\ntime.sleep(1)\nsys.exit(7)\n"
 SPEAKS = "import sys, time\nprint('ready', flush=True)\nfor line in sys.stdin: print(line, end='', flush=True)\n"
@@ -24,18 +24,6 @@ SPEAKS = "import sys, time\nprint('ready', flush=True)\nfor line in sys.stdin: p
 
 def tcaptured(box, *args, **how):
     return subprocess.run([box.tcaptured_path, *args], capture_output=True, text=True, timeout=30, cwd=box.root, **how)
-
-
-def bundle(box, n=1):
-    """The members of the only bundle that there is, or of the n-th and last."""
-    wait_for(lambda: len(box.bundles()) >= n and not box.bundles(".partial"), "bundle %d: %s" % (n, box.log()))
-    check(len(box.bundles()) == n, box.bundles())
-    return unpack(box.bundles()[-1])
-
-
-def are_followed(box, n):
-    """Until then, the end of one would be nobody's."""
-    wait_for(lambda: ", %d processes tracked\n" % n in box.tdump("--status").stdout, "%d ranks to be followed" % n)
 
 
 @case

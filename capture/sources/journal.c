@@ -30,7 +30,8 @@ static const char *const command[] = {
 	"--unit=systemd-logind*", "--unit=lustre*", "--unit=gpfs*", "--unit=rdma*", "--unit=opensm*", NULL,
 };
 
-static int run_journalctl(pid_t *pid_ret)
+/* `complaints`: a file for what it says on standard error. */
+static int run_journalctl(pid_t *pid_ret, int complaints)
 {
 	int fds[2];
 
@@ -39,7 +40,8 @@ static int run_journalctl(pid_t *pid_ret)
 	*pid_ret = fork();
 	if (*pid_ret == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		dup2(fds[1], 1);
+		dup2(fds[1], STDOUT_FILENO);
+		dup2(complaints, STDERR_FILENO);
 		execvp(command[0], (char *const *)(uintptr_t)command);
 		_exit(127);
 	}
@@ -94,15 +96,27 @@ static bool read_lines(struct state *s, int fd)
 	return true;
 }
 
+/* Its status, and the first line of what it complained of. */
+static void tell_end(struct worker_link *l, pid_t pid, int complaints)
+{
+	char why[120] = "";
+	int status = 0;
+
+	waitpid(pid, &status, 0);
+	if (pread(complaints, why, sizeof(why) - 1, 0) > 0)
+		why[strcspn(why, "\n")] = '\0';
+	worker_state(l, SOURCE_FAILED, "journalctl ended with status %d%s%s", WIFEXITED(status) ? WEXITSTATUS(status) : -1, *why ? ": " : "", why);
+}
+
 static void worker(struct worker_link *l, void *ctx)
 {
 	_cleanup_free_ struct state *s = calloc(1, sizeof(*s));
+	_cleanup_close_ int complaints = worker_memfd("journalctl");
 	_cleanup_close_ int fd = -1;
 	pid_t pid = 0;
-	int status = 0;
 
 	(void)ctx;
-	fd = s ? run_journalctl(&pid) : -1;
+	fd = s ? run_journalctl(&pid, complaints) : -1;
 	if (fd < 0)
 		return;
 	s->link = l;
@@ -118,8 +132,7 @@ static void worker(struct worker_link *l, void *ctx)
 			goes_on = read_lines(s, fd);
 		worker_alive(l);
 	}
-	waitpid(pid, &status, 0);
-	worker_state(l, SOURCE_FAILED, "journalctl ended with status %d", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+	tell_end(l, pid, complaints);
 }
 
 static int start(struct capture *c, void **ret, struct error *err)

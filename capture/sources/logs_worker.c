@@ -297,18 +297,38 @@ static void look_again(struct state *s)
 			read_file(s, s->open[i]);
 }
 
+static bool is_file(const char *path, const struct stat *wanted)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_dev == wanted->st_dev && st.st_ino == wanted->st_ino;
+}
+
+/* Where the file that the process has open lies for us: as it names it, or, from another mount namespace, below its root. */
+static bool path_of_descriptor(int32_t pid, int fd, char *ret, size_t size)
+{
+	char link[64], path[PATH_MAX];
+	struct stat st;
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/%d/fd/%d", (int)pid, fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n <= 0 || path[0] != '/' || stat(link, &st))
+		return false;
+	path[n] = '\0';
+	if (is_file(path, &st))
+		return (size_t)snprintf(ret, size, "%s", path) < size;
+	return (size_t)snprintf(ret, size, "/proc/%d/root%s", (int)pid, path) < size && is_file(ret, &st);
+}
+
 static void follow_process(struct state *s, const struct logs_process *p)
 {
 	for (int fd = 1; fd <= 2; fd++) {
-		char link[64], path[PATH_MAX];
+		char path[PATH_MAX];
 		struct log_file *f;
-		ssize_t n;
 
-		snprintf(link, sizeof(link), "/proc/%d/fd/%d", (int)p->pid, fd);
-		n = readlink(link, path, sizeof(path) - 1);
-		if (n <= 0 || path[0] != '/')
+		if (!path_of_descriptor(p->pid, fd, path, sizeof(path)))
 			continue;
-		path[n] = '\0';
 		f = find_file(s, path);
 		if (!f)
 			f = add_file(s, path, *p);

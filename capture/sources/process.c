@@ -343,12 +343,13 @@ static int attach(struct process_source *s, struct error *err)
 	struct capture *c = s->c;
 	int64_t period_ns = c->config.sample_ms * NS_PER_MS;
 
+	s->last_pid = newest_pid(s->loadavg_fd);
+	s->looked_ns = loop_now();		/* a worker begins with a look: what is newer is not in it */
 	s->worker = capture_attach_worker(c, NAME, process_worker, &s->context, WORKER_BUDGET_NS, on_answer, s, err);
 	if (!s->worker)
 		return -1;
 	s->sample_timer = loop_add_timer(c->loop, period_ns, period_ns, on_sample, s, err);
 	s->look_timer = loop_add_timer(c->loop, NS_PER_S, NS_PER_S, on_look, s, err);
-	s->looked_ns = loop_now();		/* a worker begins with a look */
 	return s->sample_timer && s->look_timer ? 0 : -1;
 }
 
