@@ -64,15 +64,15 @@ bool host_same(const char *a, const char *b)
 
 /* Take a value of higher trust; note a contradiction of equal trust. */
 static void settle_sid(struct store *s, struct rank_identity *row, sid *have, sid new,
-		       enum trust trust, const char *what)
+		       enum trust trust, enum trust known, const char *what)
 {
 	const char *a = intern_str(&s->strings, *have), *b = intern_str(&s->strings, new);
 
 	if (!new || *have == new || (*have && host_same(a, b)))
 		return;
-	if (*have && trust == row->trust && trust > TRUST_PATH)
+	if (*have && trust == known && trust > TRUST_PATH)
 		store_inconsistency(s, "rank %d: %s is \"%s\" and \"%s\"", row->rank, what, a, b);
-	if (!*have || trust > row->trust)
+	if (!*have || trust > known)
 		*have = new;
 }
 
@@ -92,8 +92,10 @@ void identity_learn(struct store *s, const struct rank_identity *id)
 	row = rank_row(s, id->rank);
 	if (!row)
 		return;
-	settle_sid(s, row, &row->host, id->host, id->trust, "host");
-	settle_sid(s, row, &row->gpu, id->gpu, id->trust, "GPU");
+	settle_sid(s, row, &row->host, id->host, id->trust, row->host_trust, "host");
+	settle_sid(s, row, &row->gpu, id->gpu, id->trust, row->trust, "GPU");
+	if (id->host && id->trust > row->host_trust)
+		row->host_trust = id->trust;
 	settle_int(&row->pid, id->pid, id->trust > row->trust);
 	settle_int(&row->local_rank, id->local_rank, id->trust > row->trust);
 	if (id->trust > row->trust)
@@ -286,7 +288,7 @@ static void complete(struct store *s, struct observation *o)
 		return;
 	if (c->rank < 0)
 		c->rank = r->rank;
-	if (!c->host)
+	if (!c->host || (o->host_from_path && r->host_trust > TRUST_PATH))
 		c->host = r->host;
 	if (!c->gpu)
 		c->gpu = r->gpu;
@@ -338,6 +340,8 @@ void identity_seal(struct store *s)
 	if (map->n_hosts)
 		qsort_r(map->hosts, map->n_hosts, sizeof(sid), compare_hosts, &s->strings);
 	for (size_t i = 0; i < s->n_obs; i++) {
+		if (s->obs[i].host_from_path)	/* which the file itself may have contradicted */
+			s->obs[i].scope.host = s->members[s->obs[i].member].host;
 		complete(s, &s->obs[i]);
 		place_in_run(s, &s->obs[i]);
 	}

@@ -13,7 +13,7 @@ enum trust { TRUST_PATH = 1, TRUST_PREFIX, TRUST_LAUNCHER, TRUST_NCCL };
 struct rank_identity {
 	int32_t rank, local_rank, pid;
 	sid host, gpu;
-	enum trust trust;
+	enum trust trust, host_trust;	/* host_trust: of the map's own rows */
 };
 
 struct identity {

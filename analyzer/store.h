@@ -153,6 +153,7 @@ struct observation {
 	enum source_class source;
 	bool foreign;		/* about a GPU or a process that is not the job's, or about a run before this one */
 	bool earlier;		/* a state of the host from before the run: it may explain, and needs no explanation */
+	bool host_from_path;	/* nothing but the file's path says which host */
 	bool user_written;	/* a kernel-log line that user space wrote */
 	struct scope scope;
 	struct stamp time;	/* of the line */

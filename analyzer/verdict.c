@@ -399,26 +399,32 @@ static void build_timeline(struct engine *e)
 		qsort(a->timeline, a->n_timeline, sizeof(*a->timeline), compare_rows);
 }
 
-static bool rank_left_evidence(const struct engine *e, int32_t rank)
+static void mark(bool *heard, int32_t world, int32_t rank)
+{
+	if (rank >= 0 && rank < world)
+		heard[rank] = true;
+}
+
+/* Which ranks left evidence. */
+static void mark_heard(const struct engine *e, bool *heard, int32_t world)
 {
 	const struct collectives *c = e->s->collectives;
 
 	for (size_t i = 0; i < e->s->n_members; i++)
-		if (e->s->members[i].rank == rank && e->s->members[i].state != MEMBER_UNREAD && e->s->members[i].bytes)
-			return true;
+		if (e->s->members[i].state != MEMBER_UNREAD && e->s->members[i].bytes)
+			mark(heard, world, e->s->members[i].rank);
 	for (size_t i = 0; c && i < c->n_ranks; i++)
-		if (c->ranks[i] == rank)
-			return true;
+		mark(heard, world, c->ranks[i]);
 	for (size_t i = 0; i < e->s->n_obs; i++)
-		if (e->s->obs[i].scope.rank == rank && e->s->obs[i].source != SRC_FLIGHT)
-			return true;
-	return false;
+		if (e->s->obs[i].source != SRC_FLIGHT)
+			mark(heard, world, e->s->obs[i].scope.rank);
 }
 
 static void find_silent(struct engine *e)
 {
 	const struct collectives *c = e->s->collectives;
 	int32_t world = e->s->identity->world_size;
+	bool *heard;
 
 	for (size_t i = 0; c && i < c->n_stuck; i++)
 		for (size_t k = 0; k < c->stuck[i].n_members; k++)
@@ -427,8 +433,11 @@ static void find_silent(struct engine *e)
 	if (c && c->n_ranks && c->ranks[c->n_ranks - 1] >= world)
 		world = c->ranks[c->n_ranks - 1] + 1;
 	e->a->world_size = world;
-	for (int32_t r = 0; r < world; r++)
-		if (!rank_left_evidence(e, r))
+	heard = ARENA_ARRAY(&e->a->arena, bool, (size_t)world + 1);
+	if (heard)
+		mark_heard(e, heard, world);
+	for (int32_t r = 0; heard && r < world; r++)
+		if (!heard[r])
 			list_add(e, &e->a->silent_ranks, (uint32_t)r);
 }
 

@@ -288,8 +288,10 @@ static void complete_scope(struct log *l, struct observation *o)
 		o->scope.host = prefix_host(l);
 	if (!o->scope.host && o->source == SRC_KERNEL)
 		o->scope.host = forwarding_host(l);
-	if (!o->scope.host)
+	if (!o->scope.host) {
 		o->scope.host = m->host;
+		o->host_from_path = m->host && m->host_from_path;
+	}
 	if (o->source == SRC_KERNEL || o->source == SRC_NET || o->source == SRC_FABRIC)
 		return;		/* a host's log is about no rank by itself */
 	if (o->scope.rank < 0)
@@ -318,6 +320,7 @@ static void learn_alias(struct log *l, const struct observation *o)
 
 static void learn(struct log *l, const struct observation *o)
 {
+	const struct member *m = &l->s->members[l->member];
 	struct rank_identity id = {
 		.rank = o->scope.rank, .local_rank = o->scope.local_rank, .pid = o->scope.pid,
 		.gpu = 0, .trust = TRUST_PREFIX,
@@ -325,8 +328,11 @@ static void learn(struct log *l, const struct observation *o)
 
 	/* A host that the message names may be a peer: only prefix and file say where the rank runs. */
 	id.host = prefix_host(l);
-	if (!id.host)
-		id.host = l->s->members[l->member].host;
+	if (!id.host && m->host_from_path)
+		identity_learn(l->s, &(struct rank_identity){ .rank = o->scope.rank, .local_rank = RANK_NONE, .pid = PID_NONE,
+							      .host = m->host, .trust = TRUST_PATH });
+	else if (!id.host)
+		id.host = m->host;
 
 	if (strcmp(o->kind->name, "nccl.init_rank") == 0) {
 		id.gpu = o->scope.gpu;
@@ -615,6 +621,11 @@ static void note_times(struct log *l, size_t limit)
 			m->host = intern(&l->s->strings, p.host, p.host_len);
 			m->host_from_path = false;
 			identity_host(l->s, m->host);
+		}
+		if (p.nccl && m->host_from_path && !is_default_name(p.host, p.host_len) &&
+		    !host_same(intern_str(&l->s->strings, m->host), intern_str(&l->s->strings, intern(&l->s->strings, p.host, p.host_len)))) {
+			m->host = 0;	/* the path is called after something else */
+			m->host_from_path = false;
 		}
 		if (!m->host)
 			m->host = prompt_host(l, (const char *)l->buf + at, end - at);

@@ -178,3 +178,12 @@ def everybody(box):
     box.put("plover-01.log", ["plover-01:771:771 [0] NCCL INFO Bootstrap: Using eno1:10.41.7.21<0>", *lost("plover-01", 771, "10.41.7.22")])
     box.put("plover-02.log", ["plover-02:772:772 [0] NCCL INFO Bootstrap: Using eno1:10.41.7.22<0>", *lost("plover-02", 772, "10.41.7.21")])
     box.expect("unattributed", "comm_error", must_not=["rank_lost"], nobody=True)
+
+
+@case("cuda_illegal_memory_access/folder-called-like-a-host", "degraded", """The logs lie in a folder whose name reads like a host's. NCCL's own lines say where each rank runs, and that counts.""")
+def folder(box):
+    s = small(961, "garganey", hosts=2, n=2, start="2026-09-17 08:00:00")
+    logs, end = quick(s, leader=60, others=12)
+    logs[3].say(end, "RuntimeError: CUDA error: an illegal memory access was encountered")
+    put_logs(box, logs, folder="sweep17")
+    box.expect("root_cause", "cuda_illegal_memory_access", culprits=[{"rank": 3, "host": s[3].host.name}])
