@@ -459,6 +459,15 @@ static uint64_t signature_of(const struct graph *g, const struct coll_slot *slot
 	return aux ? slot->aux : slot->signature;
 }
 
+/* It entered, and its entry was read: of a cut dump, the head may know of an entry that the file lost. */
+static bool entry_seen(const struct graph *g, const struct coll_slot *slot, int32_t rank)
+{
+	const struct coll_rank_group *rg = rg_of(g->c, slot->group, rank);
+
+	return entered(g, slot->group, rank, slot->seq) == YES &&
+	       (rg->last_seq >= slot->seq || (rg->pending.raw && rg->pending.seq == slot->seq));
+}
+
 /* Whoever is not with the strict majority; without one, everybody in it. */
 static void judge_slot(struct graph *g, const struct coll_slot *slot, bool aux)
 {
@@ -469,7 +478,7 @@ static void judge_slot(struct graph *g, const struct coll_slot *slot, bool aux)
 	for (uint32_t i = 0; i < m->n_members; i++) {
 		uint64_t sig = signature_of(g, slot, m->members[i], aux);
 
-		if (entered(g, slot->group, m->members[i], slot->seq) == YES && votes(g, slot, sig, aux) * 2 > slot->n) {
+		if (entry_seen(g, slot, m->members[i]) && votes(g, slot, sig, aux) * 2 > slot->n) {
 			major = sig;
 			normal = waiter_of(g, m->members[i]);
 			break;
@@ -478,7 +487,7 @@ static void judge_slot(struct graph *g, const struct coll_slot *slot, bool aux)
 	for (uint32_t i = 0; i < m->n_members; i++) {
 		struct waiter *w = waiter_of(g, m->members[i]);
 
-		if (entered(g, slot->group, m->members[i], slot->seq) != YES)
+		if (!entry_seen(g, slot, m->members[i]))
 			continue;
 		if (!major || signature_of(g, slot, m->members[i], aux) != major)
 			observe_mismatch(g, w, normal, aux ? "sizes" : "operation, size or type");

@@ -353,7 +353,7 @@ static void read_manifest(struct intake *in, uint32_t member, const uint8_t *dat
 	}
 	in->bundle_manifest = in->s->members[member].input;
 	in->bundle_path = strlen(intern_str(&in->s->strings, in->bundle_manifest));
-	if (!in->s->members[member].name && in->bundle_path > sizeof(MANIFEST) - 1)
+	if (!in->s->members[member].name && in->bundle_path >= sizeof(MANIFEST) - 1)
 		in->bundle_path -= sizeof(MANIFEST) - 1;
 	in->captured_ns = json_time(o, "time");
 	in->run = run_of_manifest(in->s, o);

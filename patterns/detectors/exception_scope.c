@@ -1,7 +1,8 @@
 /*
  * Does an exception come from one rank, from all, or is there only one witness?
  * The same words mean different things: alike on all ranks is code, configuration
- * or a shared resource; one rank alone is that rank.
+ * or a shared resource; one rank alone is that rank.  Where less than half of the
+ * ranks are heard of, and none of them waits for it, one witness shows neither.
  */
 #include <string.h>
 
@@ -51,15 +52,37 @@ static bool others_exist(const struct store *s)
 	return false;
 }
 
+/* A rank that waits in vain did not raise. */
+static bool somebody_waits(const struct store *s)
+{
+	static const char *const kinds[] = { "torch.watchdog_timeout", "torch.heartbeat_stuck", "nccl.remote_error", "comm.peer_lost" };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		for (const struct observation *o = NULL; (o = store_next(s, kinds[i], o));)
+			if (owner(o) >= 0 && !raised_by(s, owner(o)))
+				return true;
+	return false;
+}
+
+static bool few_are_heard(const struct store *s)
+{
+	int32_t world = s->identity->world_size;
+
+	return world > 1 && s->identity->n_ranks * 2 < (size_t)world;
+}
+
 static void run(struct store *s)
 {
 	size_t n = owners(s);
-	bool others = others_exist(s);
+	bool others = others_exist(s), few = few_are_heard(s) && !somebody_waits(s);
 
 	for (size_t i = 0; i < s->n_obs; i++) {
 		struct observation *o = &s->obs[i];
 		const char *scope = owner(o) < 0 || (n <= 1 && !others && o->scope.process == 0) ? "alone" :
 				    n <= 1 ? "one" : "all";
+
+		if (n <= 1 && owner(o) >= 0 && few)
+			scope = "unsure";
 
 		if (is_exception(o))
 			observation_fieldf(s, o, "scope_of", "%s", scope);
