@@ -28,6 +28,8 @@ static const struct {
 		"Analyses every case of a corpus and compares with its expected.json.\n", "no CORPUS_DIR given", 1, SIZE_MAX, true },
 	[COMMAND_VERIFY] = { "verify", "REPORT.json INPUT...",
 		"Reads every quote of a report again in the inputs it was made of.\n", "needs REPORT.json and the INPUTs", 2, SIZE_MAX, true },
+	[COMMAND_LINT] = { "lint", "DIR",
+		"Checks a site's signatures and causes: runs the examples, looks for what can never be.\n", "no DIR given", 1, 1, true },
 	[COMMAND_EXPLAIN] = { "--explain", "", "", "", 0, 0, false },
 	[COMMAND_LIST] = { "--list-patterns", "", "", "", 0, 0, false },
 	[COMMAND_VERSION] = { "--version", "", "", "", 0, 0, false },
@@ -201,8 +203,10 @@ static int take_option(struct command_line *c, struct words *w, struct error *er
 
 static enum command command_named(const char *word)
 {
-	return strcmp(word, commands[COMMAND_REPLAY].name) == 0 ? COMMAND_REPLAY :
-	       strcmp(word, commands[COMMAND_VERIFY].name) == 0 ? COMMAND_VERIFY : COMMAND_ANALYZE;
+	for (enum command i = COMMAND_REPLAY; i <= COMMAND_LINT; i++)
+		if (strcmp(word, commands[i].name) == 0)
+			return i;
+	return COMMAND_ANALYZE;
 }
 
 static int take_words(struct command_line *c, struct words *w, struct error *err)
@@ -379,12 +383,12 @@ static void print_synopsis(const char *before, enum command c, FILE *out)
 
 void command_line_help(enum command command, FILE *out)
 {
-	bool whole = command != COMMAND_REPLAY && command != COMMAND_VERIFY;
+	bool whole = command < COMMAND_REPLAY || command > COMMAND_LINT;
 
 	if (whole)
 		command = COMMAND_ANALYZE;
 	print_synopsis("usage:", command, out);
-	for (enum command i = COMMAND_REPLAY; whole && i <= COMMAND_VERIFY; i++)
+	for (enum command i = COMMAND_REPLAY; whole && i <= COMMAND_LINT; i++)
 		print_synopsis("      ", i, out);
 	fprintf(out, "\n%s\n", commands[command].about);
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)

@@ -20,6 +20,7 @@
 #include "analyzer/identity.h"
 #include "analyzer/ingest/ingest.h"
 #include "analyzer/ingest/structured.h"
+#include "analyzer/lint.h"
 #include "analyzer/sandbox.h"
 #include "bundle/cleanup.h"
 #include "patterns/detectors.h"
@@ -250,6 +251,26 @@ static int verify_command(const struct command_line *c, const struct pattern_set
 	return bad ? EXIT_FAILURE : 0;
 }
 
+/* Shipped ones first: a site's may refer to them. */
+static int lint_command(const struct command_line *c, const struct pattern_set *shipped, struct error *err)
+{
+	_cleanup_(pattern_set_deinit) struct pattern_set set = { 0 };
+	struct error wrong = { 0 };
+	size_t problems = 0;
+
+	(void)shipped;
+	if (pattern_set_init(&set, err) || patterns_add_shipped(&set, err))
+		return -1;
+	if (pattern_set_add_dir(&set, c->operands[0], &wrong) || pattern_set_seal(&set, &wrong)) {
+		error_print(stdout, &wrong);
+		return EXIT_FAILURE;
+	}
+	if (lint(&set, c->operands[0], stdout, &problems, err))
+		return -1;
+	printf("%zu problem%s\n", problems, problems == 1 ? "" : "s");
+	return problems ? EXIT_FAILURE : 0;
+}
+
 static int explain_command(const struct command_line *c, const struct pattern_set *set, struct error *err)
 {
 	const struct pattern *p = pattern_find(set, c->explain);
@@ -281,6 +302,7 @@ static int carry_out(const struct command_line *c, struct error *err)
 {
 	static int (*const command[])(const struct command_line *, const struct pattern_set *, struct error *) = {
 		[COMMAND_ANALYZE] = analyze_command, [COMMAND_REPLAY] = replay_command, [COMMAND_VERIFY] = verify_command,
+		[COMMAND_LINT] = lint_command,
 		[COMMAND_EXPLAIN] = explain_command, [COMMAND_LIST] = list_command, [COMMAND_VERSION] = version_command,
 	};
 	struct pattern_set set = { 0 };

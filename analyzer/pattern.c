@@ -363,6 +363,7 @@ static int add_signature(struct loader *l, const json_t *o)
 		if (strlen(sig.literals[i]) < 4)
 			return refuse(l, sig.literals[i], ": a literal has at least 4 bytes");
 	sig.source = (enum source_class)class_of(class);
+	sig.line = line_of(l, NULL);
 	sig.nocase = json_is_true(json_object_get(o, "nocase"));
 	sig.otherwise = json_is_true(json_object_get(o, "otherwise"));
 	set->signatures[set->n_signatures++] = sig;
@@ -407,6 +408,8 @@ int pattern_set_add(struct pattern_set *set, const char *name, const void *json,
 	chain_digest(set, json, len);
 	if (!list)
 		return add_cause(&l, o);
+	if (!json_is_array(list))
+		return refuse(&l, "signatures", " is no list");
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		l.subject = NULL;
 		if (add_signature(&l, json_array_get(list, i)))
@@ -469,14 +472,14 @@ const struct kind *pattern_kind(const struct pattern_set *set, const char *name)
 }
 
 /* A kind must exist; "x." kinds come into being by being named. */
-static int need_kind(struct pattern_set *set, const char *name, const char *origin, const char *id, struct error *err)
+static int need_kind(struct pattern_set *set, const char *name, const char *origin, int line, const char *id, struct error *err)
 {
 	void *grown;
 
 	if (pattern_kind(set, name))
 		return 0;
 	if (strncmp(name, "x.", 2))
-		return error_set(err, ERR_FORMAT, "%s: %s: %s is no kind (a site's own begins with \"x.\")", origin, id, name);
+		return error_set(err, ERR_FORMAT, "%s:%d: %s: %s is no kind (a site's own begins with \"x.\")", origin, line, id, name);
 	/* Pointers to kinds are taken only after the seal: the array may still move. */
 	grown = arena_grow(&set->arena, set->site_kinds, set->n_site_kinds, &set->cap_site_kinds, sizeof(*set->site_kinds));
 	if (!grown)
@@ -491,7 +494,7 @@ static int check_premises(struct pattern_set *set, const struct pattern *p, cons
 {
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < list[i].n_kinds; k++)
-			if (need_kind(set, list[i].kinds[k], p->origin, p->id, err))
+			if (need_kind(set, list[i].kinds[k], p->origin, p->line, p->id, err))
 				return -1;
 	return 0;
 }
@@ -529,7 +532,7 @@ static int check_pattern(struct pattern_set *set, const struct pattern *p, struc
 		if (check_premises(set, p, p->rivals[i].excluded_by, p->rivals[i].n_excluded_by, err))
 			return -1;
 		if (!pattern_find(set, p->rivals[i].pattern))
-			return error_set(err, ERR_FORMAT, "%s: %s: rival %s is no pattern", p->origin, p->id, p->rivals[i].pattern);
+			return error_set(err, ERR_FORMAT, "%s:%d: %s: rival %s is no pattern", p->origin, p->line, p->id, p->rivals[i].pattern);
 	}
 	return 0;
 }
@@ -552,18 +555,18 @@ int pattern_set_seal(struct pattern_set *set, struct error *err)
 		qsort(set->signatures, set->n_signatures, sizeof(*set->signatures), compare_signatures);
 	for (size_t i = 1; i < set->n_patterns; i++)
 		if (strcmp(set->patterns[i].id, set->patterns[i - 1].id) == 0)
-			return error_set(err, ERR_FORMAT, "%s: %s exists already (%s)", set->patterns[i].origin,
+			return error_set(err, ERR_FORMAT, "%s:%d: %s exists already (%s)", set->patterns[i].origin, set->patterns[i].line,
 					 set->patterns[i].id, set->patterns[i - 1].origin);
 	for (size_t i = 0; i < set->n_signatures; i++) {
 		const struct signature *sig = &set->signatures[i];
 
 		if (i && strcmp(sig->id, sig[-1].id) == 0)
-			return error_set(err, ERR_FORMAT, "%s: signature %s exists already (%s)", sig->origin, sig->id,
+			return error_set(err, ERR_FORMAT, "%s:%d: signature %s exists already (%s)", sig->origin, sig->line, sig->id,
 					 sig[-1].origin);
-		if (need_kind(set, sig->kind, sig->origin, sig->id, err))
+		if (need_kind(set, sig->kind, sig->origin, sig->line, sig->id, err))
 			return -1;
 		for (size_t k = 0; k < sig->n_by; k++)
-			if (sig->by_kinds[k][0] && need_kind(set, sig->by_kinds[k], sig->origin, sig->id, err))
+			if (sig->by_kinds[k][0] && need_kind(set, sig->by_kinds[k], sig->origin, sig->line, sig->id, err))
 				return -1;
 	}
 	for (size_t i = 0; i < set->n_patterns; i++)

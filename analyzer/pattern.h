@@ -85,7 +85,8 @@ struct signature {
 	size_t n_set;
 	const char **match, **no_match;
 	size_t n_match, n_no_match;
-	const char *origin;
+	const char *origin;		/* file it came from */
+	int line;
 };
 
 struct pattern_set {

@@ -8,6 +8,7 @@
 
 #include "analyzer/device_codes.h"
 #include "analyzer/ingest/log.h"
+#include "analyzer/lint.h"
 #include "patterns/detectors.h"
 
 static struct pattern_set set;
@@ -92,6 +93,17 @@ static void test_codes(void **state)
 	assert_int_equal(sxid_find(20035)->severity, SXID_AS_STATED);
 }
 
+/* What a site's files are asked for, the shipped ones keep too. */
+static void test_lint(void **state)
+{
+	struct error err = { 0 };
+	size_t problems = 0;
+
+	(void)state;
+	assert_int_equal(lint(&set, "patterns", stderr, &problems, &err), 0);
+	assert_int_equal(problems, 0);
+}
+
 static void test_patterns_are_complete(void **state)
 {
 	(void)state;
@@ -134,7 +146,7 @@ static void test_bad_files_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_examples), cmocka_unit_test(test_codes), cmocka_unit_test(test_patterns_are_complete),
+		cmocka_unit_test(test_examples), cmocka_unit_test(test_codes), cmocka_unit_test(test_lint), cmocka_unit_test(test_patterns_are_complete),
 		cmocka_unit_test(test_bad_files_are_refused),
 	};
 	struct error err = { 0 };

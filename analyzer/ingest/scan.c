@@ -59,7 +59,7 @@ static int compile_one(struct scanner *sc, struct compiled_signature *c, struct 
 		char why[120];
 
 		pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof(why));
-		return error_set(err, ERR_FORMAT, "%s: signature %s: regex: %s at %zu", c->sig->origin, c->sig->id, why, at);
+		return error_set(err, ERR_FORMAT, "%s:%d: %s: regex: %s at %zu", c->sig->origin, c->sig->line, c->sig->id, why, at);
 	}
 	c->kind = pattern_kind(sc->set, c->sig->kind);
 	c->by_kinds = ARENA_ARRAY(&sc->arena, const struct kind *, c->sig->n_by + 1);
