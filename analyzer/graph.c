@@ -5,6 +5,7 @@
 
 #include "analyzer/engine.h"
 
+#define ZONES_NS INT64_C(50400000000000)	/* 14 h */
 #define LOSS_WINDOW_NS INT64_C(3600000000000)
 
 static const struct observation *obs(const struct engine *e, uint32_t i) { return &e->s->obs[i]; }
@@ -36,6 +37,19 @@ static int find_anchors(struct engine *e)
 
 /* ---- edges ---- */
 
+/* Two hosts, and clocks whose zones nobody states: what seems earlier by hours need not be. */
+static bool zones_may_differ(const struct engine *e, const struct observation *a, const struct observation *b)
+{
+	return a->onset.base != TIME_UTC && a->onset.base != TIME_BOOT && a->scope.host && b->scope.host &&
+	       scopes_differ(e, a, b, KEY_HOST) && llabs(a->onset.ns - b->onset.ns) <= ZONES_NS;
+}
+
+static bool decidedly_earlier(const struct engine *e, const struct observation *o, const struct observation *first)
+{
+	return stamp_order(o->last.base ? o->last : o->onset, first->onset, o->error_ns + first->error_ns) < 0 &&
+	       !zones_may_differ(e, o, first);
+}
+
 /* Does a premise of `explains` fit `o`, beside some observation that bound the finding? */
 bool explains_observation(struct engine *e, const struct draft *d, const struct observation *o)
 {
@@ -45,8 +59,7 @@ bool explains_observation(struct engine *e, const struct draft *d, const struct 
 		for (size_t k = 0; k < d->n_first && premise_takes(e, &p->explains[i], o); k++) {
 			const struct observation *first = obs(e, d->f.observations.v[k]);
 
-			if (premise_joins(e, &p->explains[i], o, first) &&
-			    stamp_order(o->last.base ? o->last : o->onset, first->onset, o->error_ns + first->error_ns) >= 0)
+			if (premise_joins(e, &p->explains[i], o, first) && !decidedly_earlier(e, o, first))
 				return true;
 		}
 	return false;

@@ -197,9 +197,12 @@ def harmless(files, report, dice):
 NOISE_BYTES = 8 << 20       # in one case
 
 
+DATED = re.compile(rb"\S{0,12} ?(?:\[ *\d+\.\d+\]|\[?\d{4}-\d\d-\d\d|[IWEF]\d{4} |\[?(?:\w{3} )?\w{3} +\d+ \d\d:)|\S+:\d+:\d+ \[")
+
+
 def mixed(data, blocks, dice):
-    """A hundred lines of noise before each line of the log; none of its lines torn."""
-    return b"".join(dice.choice(blocks) + line for line in data.splitlines(keepends=True))
+    """A hundred lines of noise before each record; what goes on over several lines is not torn."""
+    return b"".join((dice.choice(blocks) if i == 0 or DATED.match(line) else b"") + line for i, line in enumerate(data.splitlines(keepends=True)))
 
 
 def noisy(files, logs, dice):

@@ -162,4 +162,4 @@ def admission(box):
         ("9s", "Normal", "Scheduled", "pod/atlas-7b-worker-1", "Successfully assigned train/atlas-7b-worker-1 to gpu-pool-c-04"),
         ("8s", "Warning", "UnexpectedAdmissionError", "pod/atlas-7b-worker-1",
          "Allocate failed due to requested number of devices unavailable for nvidia.com/gpu. Requested: 8, Available: 7, which is unexpected"))])
-    box.expect("root_cause", "gpu_missing", evidence=["Requested: 8, Available: 7"], must_not=["container_runtime_error", "k8s_unschedulable"])
+    box.expect("root_cause", "gpu_missing", evidence=["Requested: 8, Available: 7"], must_not=["container_runtime_error", "k8s_unschedulable"], with_less=["container_runtime_error"])
