@@ -287,10 +287,29 @@ static bool lost_records(const struct engine *e, const struct draft *d)
 	return false;
 }
 
+/* Slurm speaks as launcher (srun) and as scheduler; in one file that is one witness. */
+static bool one_file_of_slurm(const struct engine *e, const struct draft *d)
+{
+	uint32_t seen = UINT32_MAX, sources = 0;
+
+	for (size_t i = 0; i < d->f.observations.n; i++) {
+		const struct observation *o = &e->s->obs[d->f.observations.v[i]];
+		uint32_t member = o->n_evidence ? e->s->evidence[o->evidence[0]].member : UINT32_MAX;
+
+		if (o->source != SRC_LAUNCHER && o->source != SRC_SCHEDULER)
+			continue;
+		if (sources && member != seen)
+			return false;
+		seen = member;
+		sources |= 1u << o->source;
+	}
+	return __builtin_popcount(sources) == 2;
+}
+
 static void set_confidence(struct engine *e, size_t self)
 {
 	struct draft *d = &e->d[self];
-	size_t open = 0, blind = 0, classes = (size_t)__builtin_popcount(d->classes);
+	size_t open = 0, blind = 0, classes = (size_t)__builtin_popcount(d->classes) - one_file_of_slurm(e, d);
 	int level = CONF_PROBABLE;
 
 	for (size_t i = 0; i < d->f.n_exclusions; i++) {

@@ -330,6 +330,16 @@ static void culprit_text(const struct engine *e, const struct finding *f, char *
 		snprintf(buf, size, "%s", intern_str(&e->s->strings, c->object));
 }
 
+/* Nothing failed: a cause that was seen is worth its name all the same. */
+static const char *seen_all_the_same(struct engine *e)
+{
+	for (size_t i = 0; i < e->a->n_findings; i++)
+		if (e->a->findings[i].role == ROLE_CAUSE && e->a->findings[i].confidence >= CONF_PROBABLE)
+			return arena_printf(&e->a->arena, "no failure found; seen all the same: %s",
+					    e->a->findings[i].pattern->title);
+	return "no failure found";
+}
+
 static void write_headline(struct engine *e)
 {
 	const struct finding *f = e->a->primary.n ? &e->a->findings[e->a->primary.v[0]] : NULL;
@@ -351,7 +361,7 @@ static void write_headline(struct engine *e)
 				e->a->headline = arena_printf(ar, "no failure found; to repair: %s", e->a->findings[i].pattern->title);
 				return;
 			}
-		e->a->headline = "no failure found";
+		e->a->headline = seen_all_the_same(e);
 	} else if (!f) {
 		e->a->headline = arena_printf(ar, "a failure, and no pattern that fits it: %s",
 					      e->s->obs[e->anchors[0]].kind->what);

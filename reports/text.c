@@ -494,7 +494,7 @@ static void put_aside(struct text *t, const struct chain_link *links, size_t n, 
 			section(t, title);
 		if (shown++ >= LINES_SHOWN)
 			continue;
-		words_add(&t->w, "- %s: %s [%s, %s]", role_word(f->role), f->pattern->title,
+		words_add(&t->w, "- %s: %s [%s, %s]", t->a->status == VERDICT_NO_FAILURE ? "seen" : role_word(f->role), f->pattern->title,
 			  f->pattern->id, confidence_name(f->confidence));
 		put_wrapped(t, 2, 4);
 		put_about(t, 4, f);
@@ -606,7 +606,7 @@ int report_text(const struct analysis *a, FILE *out, int width, struct error *er
 		put_candidates(&t);
 	put_collectives(&t);
 	put_aside(&t, links, n, true, "PRECURSORS (repair; broke nothing here)");
-	put_aside(&t, links, n, false, "OTHER FINDINGS");
+	put_aside(&t, links, n, false, a->status == VERDICT_NO_FAILURE ? "SEEN, BUT NOTHING FAILED OF IT" : "OTHER FINDINGS");
 	put_unclaimed(&t);
 	put_coverage(&t);
 	full = t.w.full || t.safe.full;

@@ -394,6 +394,11 @@ const char *verdict_phrase(enum verdict_status s)
 	return "Verdict";
 }
 
+static bool names_somebody(const struct analysis *a)
+{
+	return a->primary.n && a->findings[a->primary.v[0]].n_culprits;
+}
+
 void words_action(struct words *w, const struct analysis *a)
 {
 	static const char *const phrases[][2] = {
@@ -413,7 +418,8 @@ void words_action(struct words *w, const struct analysis *a)
 			phrase = phrases[i][1];
 	words_add(w, "%s", phrase);
 	if (a->action_hosts.n == 0)
-		words_add(w, "%s", strcmp(action, "restart_without") ? "" : " the culprit");
+		words_add(w, "%s", strcmp(action, "restart_without") ? "" :
+			  names_somebody(a) ? " the culprit" : " the host that failed, once you know which: the evidence does not name it");
 	else if (strcmp(action, "restart_without"))
 		words_add(w, "; look at");
 	for (size_t i = 0; i < a->action_hosts.n; i++)
