@@ -2,8 +2,8 @@
 import scene as sc
 from case import case
 from cases_program import small
-from incident import logs_of, put_logs, quick
-from scene import MIN, SEC, klog, xid
+from incident import logs_of, merged, put_logs, quick
+from scene import MIN, SEC, Log, klog, xid
 
 
 def finished(s, logs, end):
@@ -133,3 +133,98 @@ def corrected(box):
     put_logs(box, logs)
     box.put("dmesg.txt", sc.kernel_log(s, h, end, "ctime", quiet=12))
     box.expect("no_failure", must_not=["pcie_error", "host_memory_error", "host_cpu_error", "cuda_oom"])
+
+
+@case("none/nccl-debug-64-ranks", "benign", "Sixty-four ranks on eight hosts with NCCL_DEBUG=INFO, one file as srun --label prints it; the run ends well.")
+def nccl_debug_64(box):
+    s = sc.Scene(["dotterel-%02d" % (i + 1) for i in range(8)], per_host=8, seed=651, start="2026-11-20 10:00:00")
+    logs, end = quick(s, leader=40, others=2, minutes=12)
+    for r in s.ranks:
+        logs[r.rank].say(s.start + 41 * SEC, sc.nccl(r, "NVLS multicast support is not available on dev %d (NVLS_NCHANNELS 0)" % r.local),
+                         sc.nccl(r, "NET/Plugin: Failed to find ncclNetPlugin_v10 symbol."), sc.nccl(r, "Connected binomial trees"))
+    finished(s, logs, end)
+    box.put("slurm-77101.out", merged(s, logs, "srun"))
+    box.expect("no_failure", must_not=["nvls_setup_refused", "comm_error", "config_error"])
+
+
+@case("none/autoscaled", "benign", "Shares FailedScheduling with k8s_unschedulable: the autoscaler adds a node, and the pod runs.")
+def autoscaled(box):
+    row = "%-11s %-9s %-18s %-26s %s"
+    box.put("events.txt", [row % x for x in (
+        ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"),
+        ("22m", "Warning", "FailedScheduling", "pod/atlas-7b-worker-0", "0/12 nodes are available: 12 Insufficient nvidia.com/gpu. preemption: 0/12 nodes are available: 12 No preemption victims found for incoming pod."),
+        ("21m", "Normal", "TriggeredScaleUp", "pod/atlas-7b-worker-0", "pod triggered scale-up: [{gpu-pool-b 12->13 (max: 32)}]"),
+        ("15m", "Normal", "Scheduled", "pod/atlas-7b-worker-0", "Successfully assigned train/atlas-7b-worker-0 to gpu-pool-b-13"),
+        ("14m", "Normal", "Pulled", "pod/atlas-7b-worker-0", 'Successfully pulled image "registry.local/atlas/train:2026.09" in 61.2s'),
+        ("14m", "Normal", "Started", "pod/atlas-7b-worker-0", "Started container pytorch"))])
+    box.expect("no_failure", must_not=["k8s_unschedulable"])
+
+
+@case("none/checkpoint-pause", "benign", "Shares 'saving checkpoint' and a long silence with checkpoint_stall: four minutes later it is saved, and training goes on.")
+def pause(box):
+    s = small(653, "dotterel", n=4, start="2026-11-21 10:00:00")
+    logs, end = quick(s, leader=120, others=5)
+    t = s.start + 20 * MIN
+    for r in s.ranks:
+        logs[r.rank].say(t, "saving checkpoint at iteration    1200 to /ckpt/atlas-7b in torch_dist format")
+        logs[r.rank].say(t + 4 * MIN, "  successfully saved checkpoint from iteration    1200 to /ckpt/atlas-7b [ t 1/1, p 1/1 ]")
+    finished(s, logs, end)
+    put_logs(box, logs)
+    box.expect("no_failure", must_not=["checkpoint_stall", "storage_hang"])
+
+
+@case("none/garbage-collection-pauses", "benign", "One rank stops for seconds in its garbage collector, again and again; the run is slower and ends well.")
+def gc_pauses(box):
+    s = small(655, "dotterel", n=4, start="2026-11-22 10:00:00")
+    logs, end = quick(s, leader=120, others=5)
+    for i in range(8):
+        t = s.start + (5 + 4 * i) * MIN
+        logs[2].say(t, "%s WARNING atlas.health: garbage collection of generation 2 took %d ms, other ranks waited" % (sc.stamp(t, "python"), 4_100 + 310 * i))
+    finished(s, logs, end)
+    put_logs(box, logs)
+    box.expect("no_failure", must_not=["straggler", "rank_stalled", "host_cpu_straggler"])
+
+
+@case("none/elastic-scale-down", "benign", "The agent of a job with --nnodes=1:2 sees one host leave on purpose, forms its group anew and goes on to the end.")
+def scale_down(box):
+    s = small(657, "dotterel", n=4, start="2026-11-23 10:00:00")
+    logs, end = quick(s, leader=120, others=5)
+    out, where, t = Log(), "torch/distributed/elastic/agent/server/api.py", s.start + 20 * MIN
+    pid = s[0].pid - 61
+    sc.torchrun_start(s, out, s.hosts[0], s.start - 3 * SEC)
+    for text in ("[default] starting workers for entrypoint: python", "[default] Rendezvous complete for workers. Result:", "  restart_count=0", "  master_addr=dotterel-01"):
+        out.say(s.start, "I%s %d %s:860] %s" % (sc.stamp(s.start, "glog"), pid, where, text))
+    out.say(t, "I%s %d %s:1102] The node 'dotterel-02_9117_0' has left the rendezvous '77105' gracefully." % (sc.stamp(t, "glog"), pid, "torch/distributed/elastic/rendezvous/dynamic_rendezvous.py"))
+    out.say(end + 2 * SEC, "I%s %d %s:960] [default] worker group successfully finished. Waiting 300 seconds for other agents to finish." % (sc.stamp(end, "glog"), pid, where),
+            "I%s %d %s:960] Local worker group finished (WorkerState.SUCCEEDED). Waiting 300 seconds for other agents to finish" % (sc.stamp(end, "glog"), pid, where))
+    finished(s, logs, end)
+    put_logs(box, logs)
+    box.put("torchrun-dotterel-01.log", out)
+    box.expect("no_failure", must_not=["rendezvous_incomplete", "node_failure", "rank_exited_early", "rank_lost"])
+
+
+@case("none/service-retried", "benign", "Shares '503' and 'timed out' with external_service_outage: the logger's upload is tried again and works.")
+def retried(box):
+    s = small(659, "dotterel", n=4, start="2026-11-24 10:00:00")
+    logs, end = quick(s, leader=120, others=5)
+    for i in range(4):
+        t = s.start + (10 + i) * MIN
+        logs[0].say(t, "%s WARNING urllib3.connectionpool: Retrying (Retry(total=%d, connect=None, read=None, redirect=None, status=None)) after connection broken by 'ReadTimeoutError(\"HTTPSConnectionPool("
+                    "host='metrics.example.org', port=443): Read timed out. (read timeout=10)\")': /api/v2/runs" % (sc.stamp(t, "python"), 4 - i),
+                    "%s WARNING atlas.track: upload answered 503 Server Error, trying again in %d s" % (sc.stamp(t, "python"), 2 << i))
+    finished(s, logs, end)
+    put_logs(box, logs)
+    box.expect("no_failure", must_not=["external_service_outage", "python_exception"])
+
+
+@case("none/kernel-grumbles", "benign", "An unstable clock source and a slow profiling interrupt: the kernel grumbles, nothing fails.")
+def grumbles(box):
+    s = small(661, "dotterel", n=4, start="2026-11-25 10:00:00")
+    logs, end = quick(s, leader=120, others=5)
+    t = s.start + 15 * MIN
+    klog(s.hosts[0], t, "clocksource: timekeeping watchdog on CPU41: Marking clocksource 'tsc' as unstable because the skew is too large:", 4)
+    klog(s.hosts[0], t + SEC, "perf: interrupt took too long (3121 > 3118), lowering kernel.perf_event_max_sample_rate to 64000", 6)
+    finished(s, logs, end)
+    put_logs(box, logs)
+    box.put("dmesg.txt", sc.kernel_log(s, s.hosts[0], end, "ctime", quiet=12))
+    box.expect("no_failure", must_not=["host_cpu_error", "straggler"])
