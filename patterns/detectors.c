@@ -6,7 +6,8 @@
 #include "bundle/cleanup.h"
 
 static const struct detector *const detectors[] = {
-	&detector_nan_parameter,	/* before exception_scope: such an exception is none */
+	&detector_ignored_exception,	/* this and the next before exception_scope: such an exception is none */
+	&detector_nan_parameter,
 	&detector_work_lag,
 	&detector_left_behind,
 	&detector_exception_scope,

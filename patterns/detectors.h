@@ -16,7 +16,8 @@ struct detector {
 };
 
 extern const struct detector detector_bus_errors, detector_driver_stuck, detector_exception_scope,
-	detector_fewer_devices, detector_left_behind, detector_link_flap, detector_lost_devices, detector_nan_parameter, detector_no_address,
+	detector_fewer_devices, detector_ignored_exception, detector_left_behind, detector_link_flap, detector_lost_devices,
+	detector_nan_parameter, detector_no_address,
 	detector_peer_gone, detector_slow_pair, detector_soft_lockups, detector_work_lag, detector_wrapped_message;
 
 /* How many different lines `o` quotes: a log that was copied twice says nothing twice. */

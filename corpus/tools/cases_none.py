@@ -228,3 +228,17 @@ def grumbles(box):
     put_logs(box, logs)
     box.put("dmesg.txt", sc.kernel_log(s, s.hosts[0], end, "ctime", quiet=12))
     box.expect("no_failure", must_not=["host_cpu_error", "straggler"])
+
+
+@case("none/exception-in-destructor", "benign", "Shares the AssertionError with python_exception: it was raised in a destructor of a data loader and ignored, and the run ends well.")
+def destructor(box):
+    s = small(663, "dotterel", n=4, start="2026-11-26 10:00:00")
+    logs, end = quick(s, leader=120, others=5)
+    for r in s.ranks:
+        logs[r.rank].say(end - MIN, "Exception ignored in: <function _MultiProcessingDataLoaderIter.__del__ at 0x7f3c11a2b040>", *sc.traceback(
+            [("/opt/venv/lib/python3.12/site-packages/torch/utils/data/dataloader.py", 1604, "__del__", "self._shutdown_workers()"),
+             ("/usr/lib/python3.12/multiprocessing/process.py", 160, "is_alive", "assert self._parent_pid == os.getpid(), 'can only test a child process'")],
+            "AssertionError: can only test a child process"))
+    finished(s, logs, end)
+    put_logs(box, logs)
+    box.expect("no_failure", must_not=["python_exception", "python_exception_one_rank"])
