@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Make every fixture of the corpus anew, byte for byte.
 
-    make_corpus.py [ROOT] [--only SUBSTRING] [--list] [--check]
+    make_corpus.py [ROOT] [--only SUBSTRING] [--list] [--check] [--twins]
 
 ROOT is the corpus folder (default: the one above this script).  --check makes nothing:
 it verifies that what lies there is what the generators make, and that expectations
-and inputs fit together.
+and inputs fit together.  --twins lists the pairs of rivals that no two fixtures tell
+apart by the deciding evidence alone; which these are, the text of a case says: "the
+twin of PATTERN/CASE".
 """
 import argparse
 import filecmp
+import json
 import os
+import re
 import sys
 import tempfile
 
@@ -29,11 +33,39 @@ import cases_program  # noqa: E402,F401
 import cases_runs  # noqa: E402,F401
 import cases_scheduler  # noqa: E402,F401
 import cases_tools  # noqa: E402,F401
+import cases_twins  # noqa: E402,F401
 import cases_words  # noqa: E402,F401
 
 
 def tree(folder):
     return {os.path.relpath(os.path.join(b, n), folder) for b, _, names in os.walk(folder) for n in names}
+
+
+TWIN_OF = re.compile(r"[Tt]wins? of ([a-z0-9_]+/[\w-]+)")
+
+
+def twins():
+    """(case, its twin), as the texts state them."""
+    return [(p, t) for p in sorted(case.TABLE) for t in TWIN_OF.findall(case.TABLE[p][2])]
+
+
+def rivals(folder):
+    """Pairs of patterns that a cause file calls rivals, each once."""
+    pairs = set()
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name)) as f:
+            cause = json.load(f)
+        pairs |= {tuple(sorted((cause["id"], r["pattern"]))) for r in cause.get("rivals", [])}
+    return sorted(pairs)
+
+
+def list_twins(root):
+    told_apart = {tuple(sorted((a.split("/")[0], b.split("/")[0]))) for a, b in twins()}
+    pairs = rivals(os.path.join(root, "..", "patterns", "causes"))
+    missing = [p for p in pairs if p not in told_apart]
+    for a, b in missing:
+        print("%-28s %s" % (a, b))
+    print("%d of %d pairs of rivals have twins" % (len(pairs) - len(missing), len(pairs)))
 
 
 def main():
@@ -42,13 +74,18 @@ def main():
     ap.add_argument("--only", default="")
     ap.add_argument("--list", action="store_true")
     ap.add_argument("--check", action="store_true")
+    ap.add_argument("--twins", action="store_true")
     a = ap.parse_args()
+    if a.twins:
+        list_twins(a.root)
+        return 0
     paths = [p for p in sorted(case.TABLE) if a.only in p]
     if a.list:
         for p in paths:
             print("%-9s %-55s %s" % (case.TABLE[p][1], p, case.TABLE[p][2]))
         return 0
-    problems, size = [], 0
+    problems = ["%s: its twin %s does not exist" % (p, t) for p, t in twins() if t not in case.TABLE]
+    size = 0
     root = tempfile.mkdtemp() if a.check else a.root
     for p in paths:
         case.make(root, p)
