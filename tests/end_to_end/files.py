@@ -267,7 +267,7 @@ def _(p):
 
 @check("standard input closed, a directory, a pipe that never ends")
 def _(p):
-    closed = subprocess.run(["sh", "-c", 'exec "$0" --json - - <&-', Place.tanalyze], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    closed = subprocess.run(["sh", "-c", 'exec "$0" --json - - <&-', Place.tanalyze], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600)
     want(closed.returncode == 3 and json.loads(closed.stdout), "closed: exit %d %s" % (closed.returncode, closed.stderr[:200]))
     fd = os.open(p.folder, os.O_RDONLY)
     try:

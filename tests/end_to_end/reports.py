@@ -35,7 +35,7 @@ def _(p):
     if Place.sanitized:
         raise Skip("a sanitizer needs terabytes of address space")
     run = subprocess.run(["sh", "-c", 'ulimit -v 8000000; exec "$0" --json - --jobs 32 in', Place.tanalyze], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                         cwd=p.folder, timeout=60)
+                         cwd=p.folder, timeout=600)
     want(run.returncode in (0, 4), "8 GB of address space, --jobs 32: exit %d, %s" % (run.returncode, run.stderr.decode()[:200]))
     v = verdict(json.loads(run.stdout))
     want(v == expected, said(v))

@@ -145,7 +145,7 @@ def _(p):
     if os.path.exists("/dev/full"):
         with open("/dev/full", "wb") as full:
             for args in (("--json", "-", "x.log"), ("x.log",), ("--html", "-", "x.log")):
-                child = subprocess.run([Place.tanalyze, *args], stdout=full, stderr=subprocess.PIPE, cwd=p.folder, timeout=60)
+                child = subprocess.run([Place.tanalyze, *args], stdout=full, stderr=subprocess.PIPE, cwd=p.folder, timeout=600)
                 want(child.returncode == 1 and b"cannot write" in child.stderr, "%s > /dev/full: exit %d, %r" % (" ".join(args), child.returncode, child.stderr))
     os.chmod(p.write("locked/x.log", "x\n"), 0o644)
     os.chmod(p.path("locked"), 0o555)
