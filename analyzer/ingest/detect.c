@@ -209,6 +209,13 @@ bool named_like_dump(const char *path)
 	return false;
 }
 
+static bool begins_with(const char *s, size_t n, const char *word)
+{
+	size_t m = strlen(word);
+
+	return n >= m && strncasecmp(s, word, m) == 0;
+}
+
 /* Words that files and prefixes are full of, and that no host begins with. */
 static bool common_word(const char *s, size_t n)
 {
@@ -220,10 +227,10 @@ static bool common_word(const char *s, size_t n)
 						"nvl72", "bf16", "fp16", "fp8", "cuda12", "cuda13" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(products); i++)
-		if (n == strlen(products[i]) && strncasecmp(s, products[i], n) == 0)
+		if (n == strlen(products[i]) && begins_with(s, n, products[i]))
 			return true;
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (strncasecmp(s, words[i], strlen(words[i])) == 0)
+		if (begins_with(s, n, words[i]))
 			return true;
 	return n == 0;
 }
@@ -235,7 +242,7 @@ bool reads_like_host(const char *s, size_t n)
 	for (size_t i = 0; i < n; i++)
 		digit |= isdigit((unsigned char)s[i]) != 0;
 	/* "gpu3" is a device, "gpu03", "gpu017" and "gpu-a12" are hosts */
-	if (strncasecmp(s, "gpu", 3) == 0 && (n <= 4 || (n == 5 && s[3] != '0')))
+	if (begins_with(s, n, "gpu") && (n <= 4 || (n == 5 && s[3] != '0')))
 		return false;
 	return n >= 3 && n <= 63 && digit && isalpha((unsigned char)s[0]) && !common_word(s, n);
 }
@@ -261,7 +268,7 @@ static bool named_as_host(const char *s, size_t n)
 	static const char *const words[] = { "node", "host", "gpu", "dgx", "hgx", "nid", "compute", "trn", "server", "ip-" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (strncasecmp(s, words[i], strlen(words[i])) == 0)
+		if (begins_with(s, n, words[i]))
 			return reads_like_host(s, n);
 	return false;
 }
