@@ -20,7 +20,7 @@
 #include "capture/sources/sources.h"
 
 #define EVENTS_BYTES (1u << 20)
-#define DRAIN_NS (100 * NS_PER_MS)	/* timer: events wake us only at a quarter of the buffer */
+#define DRAIN_NS (200 * NS_PER_MS)	/* timer: events wake us only at a quarter of the buffer */
 #define DRAIN_EVENTS_MAX 65536		/* then the loop looks after its other sources */
 
 enum { PROBE_PROCESS, PROBE_SIGNALS, PROBE_OOM, PROBE_BLOCKED, PROBE_BLOCK_IO, PROBE_TCP, PROBE_MAX };

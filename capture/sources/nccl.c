@@ -12,7 +12,7 @@
 #include "capture/sources/sources.h"
 
 #define EVENTS_BYTES (2u << 20)		/* 300 ms of 50,000 calls a second */
-#define DRAIN_NS (100 * NS_PER_MS)
+#define DRAIN_NS (200 * NS_PER_MS)
 #define DRAIN_EVENTS_MAX 65536
 #define CACHE 16
 

@@ -102,32 +102,37 @@ static void read_cmdline(uint32_t pid, struct reading *r)
 static bool read_status(uint32_t pid, struct reading *r)
 {
 	char text[4096];
-	uint64_t tgid;
 
-	if (proc_read(pid, "status", text, sizeof(text)) <= 0 || !proc_status_number(text, "Tgid", false, &tgid) ||
-	    tgid != pid)
+	if (proc_read(pid, "status", text, sizeof(text)) <= 0)
 		return false;
 	r->pid_in_ns = pid;
 	proc_status_number(text, "NSpid", true, &r->pid_in_ns);
 	return proc_status_number(text, "Uid", false, &r->uid);
 }
 
-/* False: it ended, is not ours to read, or hung a worker before. */
+/* What tells strangers from the job's: most are strangers.  False: it ended, is not ours to read, or hung a worker before. */
 static bool read_process(struct judge *j, uint32_t pid, struct reading *r)
 {
 	ssize_t n;
 
-	if (!read_status(pid, r) || !proc_stat_read(pid, &r->stat) || r->stat.is_kernel_thread || r->stat.state == 'Z' ||
-	    is_poison(j->context->page, pid, r->stat.start_ns))
+	if (!proc_stat_read(pid, &r->stat) || r->stat.is_kernel_thread || r->stat.state == 'Z' || is_poison(j->context->page, pid, r->stat.start_ns))
 		return false;
 	j->context->page->reading_pid = pid;
 	n = proc_read(pid, "environ", j->buf, BUF_BYTES);
 	if (n < 0 && (errno == EACCES || errno == EPERM))
 		j->denied++;
 	identity_parse(j->buf, n > 0 ? (size_t)n : 0, &j->context->config->track_env, &r->id);
-	read_cmdline(pid, r);
 	j->context->page->reading_pid = 0;
 	return true;
+}
+
+/* The rest, of one that may be the job's. */
+static bool read_more(struct judge *j, uint32_t pid, struct reading *r)
+{
+	j->context->page->reading_pid = pid;
+	read_cmdline(pid, r);
+	j->context->page->reading_pid = 0;
+	return read_status(pid, r);
 }
 
 /* Path and id of its cgroup: that of version 2, else the memory controller's. */
@@ -237,7 +242,7 @@ static void meet_parent(struct judge *j, uint32_t ppid, struct kin *k, struct re
 		k->parent_on_terminal = d->on_terminal;
 		k->parent_is_tracked = true;
 		*rank_ret = d->told.p.rank;
-	} else if (k->self->variable >= 0 && ppid > 1 && read_process(j, ppid, room)) {
+	} else if (k->self->variable >= 0 && ppid > 1 && read_process(j, ppid, room) && read_more(j, ppid, room)) {
 		k->parent = &room->id;
 		k->parent_program = program_of(room->stat.comm, room->cmdline);
 		k->parent_on_terminal = room->stat.tty != 0;
@@ -290,12 +295,11 @@ void judge_process(struct judge *j, uint32_t pid)
 	struct judged *d;
 	enum role role;
 
-	if (!read_process(j, pid, &r))
+	if (!read_process(j, pid, &r) ||
+	    (r.id.variable < 0 && !find(j, r.stat.ppid) && !j->context->config->track_cgroups.n) || !read_more(j, pid, &r))
 		return;
 	k.self_program = program_of(r.stat.comm, r.cmdline);
 	meet_parent(j, r.stat.ppid, &k, &parent, &parent_rank);
-	if (r.id.variable < 0 && !k.parent_is_tracked && !j->context->config->track_cgroups.n)
-		return;
 	read_cgroup(pid, cgroup, sizeof(cgroup), &cgroup_id);
 	k.in_cgroup = is_in_cgroups(&j->context->config->track_cgroups, cgroup);
 	k.maps_nccl = known && known->told.p.start_ns == r.stat.start_ns && known->told.nccl_path[0];
