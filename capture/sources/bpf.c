@@ -3,7 +3,6 @@
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/wait.h>
 
 #include "bundle/cleanup.h"
@@ -15,24 +14,18 @@
 #include "capture/bpf/tcp.skel.h"
 #include "capture/sources/bpf.h"
 #include "capture/sources/bpf_look.h"
-#include "capture/sources/probes.h"
+#include "capture/sources/probe_stream.h"
 #include "capture/sources/process.h"
 #include "capture/sources/sources.h"
 
 #define EVENTS_BYTES (1u << 20)
-#define DRAIN_NS (200 * NS_PER_MS)	/* timer: events wake us only at a quarter of the buffer */
-#define DRAIN_EVENTS_MAX 65536		/* then the loop looks after its other sources */
 
 enum { PROBE_PROCESS, PROBE_SIGNALS, PROBE_OOM, PROBE_BLOCKED, PROBE_BLOCK_IO, PROBE_TCP, PROBE_MAX };
 
 struct bpf_source {
 	struct capture *c;
-	struct probe_maps maps;
-	struct ring_buffer *events;
+	struct probe_stream stream;
 	struct probe probes[PROBE_MAX];
-	struct probe_counts counts;
-	struct loop_watch *wakeup, *drain, *look;
-	int left;			/* events that this drain may still take */
 };
 
 /* The victim as a task or, in old kernels, as a number: load the program that fits. */
@@ -115,8 +108,9 @@ static void on_oom_event(struct bpf_source *s, const struct oom_event *e, int64_
 #define PAYLOAD(e, size, type) \
 	((size) >= sizeof(*(e)) + sizeof(type) && (e)->bytes == sizeof(type) ? (const type *)((e) + 1) : NULL)
 
-static void on_event_of(struct bpf_source *s, const struct probe_event *e, size_t size)
+static void on_event(void *ctx, const struct probe_event *e, size_t size)
 {
+	struct bpf_source *s = ctx;
 	const struct record_task_exit *ended = PAYLOAD(e, size, struct record_task_exit);
 	const struct record_signal *sig = PAYLOAD(e, size, struct record_signal);
 	const struct record_exec *exec = PAYLOAD(e, size, struct record_exec);
@@ -141,38 +135,10 @@ static void on_event_of(struct bpf_source *s, const struct probe_event *e, size_
 	}
 }
 
-static int on_event(void *ctx, void *data, size_t size)
+static void on_look(void *ctx)
 {
 	struct bpf_source *s = ctx;
-	const struct probe_event *e = data;
-
-	if (size >= sizeof(*e) && e->bytes <= size - sizeof(*e))
-		on_event_of(s, e, size);
-	return --s->left > 0 ? 0 : -EAGAIN;
-}
-
-static void drain(struct bpf_source *s)
-{
-	s->left = DRAIN_EVENTS_MAX;
-	ring_buffer__consume(s->events);
-}
-
-static void on_wakeup(void *ctx, int fd, uint32_t events)
-{
-	(void)fd;
-	(void)events;
-	drain(ctx);
-}
-
-static void on_drain(void *ctx, int64_t monotonic_ns)
-{
-	(void)monotonic_ns;
-	drain(ctx);
-}
-
-static void look(struct bpf_source *s)
-{
-	struct probe_counts lost = probe_counts_take(&s->maps, &s->counts);
+	struct probe_counts lost = probe_counts_take(&s->stream.maps, &s->stream.counts);
 	uint64_t n = lost.n[COUNT_DROPPED] + lost.n[COUNT_UNAGGREGATED];
 
 	bpf_look_tcp(&s->probes[PROBE_TCP], s->c->ring);
@@ -182,11 +148,7 @@ static void look(struct bpf_source *s)
 		ring_lost(s->c->ring, STREAM_BPF, "bpf", n);
 }
 
-static void on_look(void *ctx, int64_t monotonic_ns)
-{
-	(void)monotonic_ns;
-	look(ctx);
-}
+static const struct probe_stream_ops ops = { .event = on_event, .look = on_look };
 
 /* ---- life ---- */
 
@@ -194,31 +156,13 @@ static void bpf_stop(struct capture *c, void *data)
 {
 	struct bpf_source *s = data;
 
+	(void)c;
 	if (!s)
 		return;
-	loop_remove(c->loop, s->wakeup);
-	loop_remove(c->loop, s->drain);
-	loop_remove(c->loop, s->look);
-	if (s->events) {		/* what came since the last time */
-		drain(s);
-		look(s);
-	}
+	probe_stream_close(&s->stream);
 	for (size_t i = 0; i < PROBE_MAX; i++)
 		probe_unload(&s->probes[i]);
-	ring_buffer__free(s->events);
-	probe_maps_close(&s->maps);
 	free(s);
-}
-
-static void settings_write(const struct bpf_source *s)
-{
-	struct probe_settings set = {
-		.blocked_ns = 10 * NS_PER_S, .block_io_ns = NS_PER_S, .execs_per_s = 500,
-		.wakeup_bytes = EVENTS_BYTES / 4, .page_kib = (uint32_t)sysconf(_SC_PAGESIZE) / 1024,
-	};
-	uint32_t zero = 0;
-
-	bpf_map_update_elem(s->maps.settings, &zero, &set, BPF_ANY);
 }
 
 /* Load what loads; `without` names the rest.  The number that did. */
@@ -231,7 +175,7 @@ static size_t load_all(struct bpf_source *s, char *without, size_t size, struct 
 		struct error err = { 0 };
 		char text[120];
 
-		if (!probe_load(&descs[i], &s->maps, kernel, &s->probes[i], &err)) {
+		if (!probe_load(&descs[i], &s->stream.maps, kernel, &s->probes[i], &err)) {
 			n++;
 			continue;
 		}
@@ -246,37 +190,16 @@ static size_t load_all(struct bpf_source *s, char *without, size_t size, struct 
 	return n;
 }
 
-static int watch(struct bpf_source *s, struct error *err)
-{
-	/* Edge-triggered: a level would keep the loop awake as long as events trickle in. */
-	s->wakeup = loop_add_fd(s->c->loop, s->maps.events, EPOLLIN | EPOLLET, on_wakeup, s, err);
-	if (!s->wakeup)
-		return -1;
-	s->drain = loop_add_timer(s->c->loop, DRAIN_NS, DRAIN_NS, on_drain, s, err);
-	if (!s->drain)
-		return -1;
-	s->look = loop_add_timer(s->c->loop, NS_PER_S, NS_PER_S, on_look, s, err);
-	return s->look ? 0 : -1;
-}
-
 static int begin(struct bpf_source *s, struct error *err)
 {
 	struct error first = { 0 };
 	char without[120] = "";
-	size_t n;
 
-	if (probe_maps_make(EVENTS_BYTES, -1, &s->maps, err))
-		return -1;
-	settings_write(s);
-	s->events = ring_buffer__new(s->maps.events, on_event, s, NULL);
-	if (!s->events)
-		return error_sys(err, "cannot map the event buffer");
-	n = load_all(s, without, sizeof(without), &first);
-	if (!n) {
+	if (!load_all(s, without, sizeof(without), &first)) {
 		*err = first;
 		return error_set(err, ERR_SYS, "no probe loads");
 	}
-	if (watch(s, err))
+	if (probe_stream_begin(&s->stream, &ops, s, err))
 		return -1;
 	capture_state(s->c, "bpf", SOURCE_OK, "%s%s", *without ? "without: " : "all probes attached", without);
 	return 0;
@@ -284,28 +207,22 @@ static int begin(struct bpf_source *s, struct error *err)
 
 static int bpf_start(struct capture *c, void **ret, struct error *err)
 {
-	enum source_state state;
-	struct bpf_source *s;
-	char reason[120];
+	const struct probe_settings set = {
+		.blocked_ns = 10 * NS_PER_S, .block_io_ns = NS_PER_S, .execs_per_s = 500,
+		.page_kib = (uint32_t)sysconf(_SC_PAGESIZE) / 1024,
+	};
+	_cleanup_free_ struct bpf_source *s = calloc(1, sizeof(*s));
 
-	libbpf_set_print(NULL);
-	if (probes_are_impossible(&state, reason, sizeof(reason))) {
-		capture_state(c, "bpf", state, "%s", reason);
-		return error_set(err, ERR_UNSUPPORTED, "%s", reason);
-	}
-	s = calloc(1, sizeof(*s));
 	if (!s)
 		return error_set(err, ERR_NOMEM, "no memory");
 	s->c = c;
-	s->maps = (struct probe_maps)PROBE_MAPS_NONE;
+	if (probe_stream_open(&s->stream, c, "bpf", EVENTS_BYTES, -1, set, err))
+		return -1;
 	if (begin(s, err)) {
-		bpf_stop(c, s);
+		bpf_stop(c, take(s));
 		return -1;
 	}
-	for (size_t i = 0; i < c->track.n; i++)
-		if (!c->track.by_slot[i].gone && c->track.by_slot[i].p.pid)
-			probe_track(&s->maps, &c->track.by_slot[i]);
-	*ret = s;
+	*ret = take(s);
 	return 0;
 }
 
@@ -314,14 +231,14 @@ static void bpf_tracked(struct capture *c, void *data, const struct tracked *t)
 	struct bpf_source *s = data;
 
 	(void)c;
-	probe_track(&s->maps, t);
+	probe_track(&s->stream.maps, t);
 }
 
 int bpf_tracked_map(const struct capture *c)
 {
 	const struct bpf_source *s = capture_source_data(c, "bpf");
 
-	return s ? s->maps.tracked : -1;
+	return s ? s->stream.maps.tracked : -1;
 }
 
 const struct source source_bpf = {

@@ -1,31 +1,23 @@
 /* nccl - the source that sees calls into the NCCL libraries which tracked processes map. */
-#include <errno.h>
 #include <malloc.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 #include "bundle/cleanup.h"
 #include "capture/bpf/nccl.skel.h"
 #include "capture/sources/bpf.h"
 #include "capture/sources/nccl_attach.h"
-#include "capture/sources/probes.h"
+#include "capture/sources/probe_stream.h"
 #include "capture/sources/sources.h"
 
 #define EVENTS_BYTES (2u << 20)		/* 300 ms of 50,000 calls a second */
-#define DRAIN_NS (200 * NS_PER_MS)
-#define DRAIN_EVENTS_MAX 65536
 #define CACHE 16
 
 struct nccl_source {
 	struct capture *c;
-	struct probe_maps maps;
-	struct ring_buffer *events;
+	struct probe_stream stream;
 	struct probe probe;
-	struct probe_counts counts;
-	struct loop_watch *wakeup, *drain, *look;
 	struct attached_worker *worker;
 	struct tracked *cache[CACHE];	/* during one drain, by pid */
-	int left;
 	bool ask_again;			/* the worker's socket was full */
 	uint32_t libraries, functions, stepped;
 };
@@ -41,49 +33,32 @@ static struct tracked *tracked_of(struct nccl_source *s, uint32_t pid)
 	return *t;
 }
 
-static int on_event(void *ctx, void *data, size_t size)
+static void on_event(void *ctx, const struct probe_event *e, size_t size)
 {
 	struct nccl_source *s = ctx;
-	const struct probe_event *e = data;
+	struct tracked *t;
+	uint32_t pid;			/* first in both kinds of record */
 
-	if (size >= sizeof(*e) && e->bytes <= size - sizeof(*e)) {
-		uint32_t pid;		/* first in both kinds of record */
-		struct tracked *t;
-
-		memcpy(&pid, e + 1, sizeof(pid));
-		t = tracked_of(s, pid);
-		if (t)
-			t->last_call_ns = e->monotonic_ns;
-		ring_put(s->c->ring, STREAM_NCCL, e->kind, e->monotonic_ns, e + 1, e->bytes, NULL, 0);
-	}
-	return --s->left > 0 ? 0 : -EAGAIN;
+	(void)size;
+	memcpy(&pid, e + 1, sizeof(pid));
+	t = tracked_of(s, pid);
+	if (t)
+		t->last_call_ns = e->monotonic_ns;
+	ring_put(s->c->ring, STREAM_NCCL, e->kind, e->monotonic_ns, e + 1, e->bytes, NULL, 0);
 }
 
-static void drain(struct nccl_source *s)
+static void on_drain(void *ctx)
 {
-	s->left = DRAIN_EVENTS_MAX;
+	struct nccl_source *s = ctx;
+
 	memset(s->cache, 0, sizeof(s->cache));
-	ring_buffer__consume(s->events);
-}
-
-static void on_wakeup(void *ctx, int fd, uint32_t events)
-{
-	(void)fd;
-	(void)events;
-	drain(ctx);
-}
-
-static void on_drain(void *ctx, int64_t monotonic_ns)
-{
-	(void)monotonic_ns;
-	drain(ctx);
 }
 
 /* ---- libraries ---- */
 
 static void ask(struct nccl_source *s, const char *path)
 {
-	if (*path && !attached_worker_ask(s->worker, NCCL_LIBRARY, path, strlen(path)))
+	if (*path && s->worker && !attached_worker_ask(s->worker, NCCL_LIBRARY, path, strlen(path)))
 		s->ask_again = true;
 }
 
@@ -130,23 +105,18 @@ static void on_answer(struct capture *c, void *ctx, uint16_t kind, const uint8_t
 	}
 }
 
-static void look(struct nccl_source *s)
+static void on_look(void *ctx)
 {
-	struct probe_counts lost = probe_counts_take(&s->maps, &s->counts);
+	struct nccl_source *s = ctx;
+	struct probe_counts lost = probe_counts_take(&s->stream.maps, &s->stream.counts);
 
 	if (lost.n[COUNT_DROPPED])
 		ring_lost(s->c->ring, STREAM_NCCL, "nccl", lost.n[COUNT_DROPPED]);
-}
-
-static void on_look(void *ctx, int64_t monotonic_ns)
-{
-	struct nccl_source *s = ctx;
-
-	(void)monotonic_ns;
-	look(s);
 	if (s->ask_again)
 		ask_all(s);
 }
+
+static const struct probe_stream_ops ops = { .begin = on_drain, .event = on_event, .look = on_look };
 
 /* ---- life ---- */
 
@@ -159,53 +129,20 @@ static void nccl_stop(struct capture *c, void *data)
 	if (!s)
 		return;
 	capture_detach_worker(c, s->worker);
-	loop_remove(c->loop, s->wakeup);
-	loop_remove(c->loop, s->drain);
-	loop_remove(c->loop, s->look);
-	if (s->events) {		/* what came since the last time */
-		drain(s);
-		look(s);
-	}
+	s->worker = NULL;
+	probe_stream_close(&s->stream);
 	probe_unload(&s->probe);
-	ring_buffer__free(s->events);
-	probe_maps_close(&s->maps);
 	free(s);
-}
-
-static int load(struct nccl_source *s, struct error *err)
-{
-	struct probe_settings set = { .wakeup_bytes = EVENTS_BYTES / 4 };
-	struct btf *kernel;
-	uint32_t zero = 0;
-	int r;
-
-	if (probe_maps_make(EVENTS_BYTES, bpf_tracked_map(s->c), &s->maps, err))
-		return -1;
-	bpf_map_update_elem(s->maps.settings, &zero, &set, BPF_ANY);
-	s->events = ring_buffer__new(s->maps.events, on_event, s, NULL);
-	if (!s->events)
-		return error_sys(err, "cannot map the event buffer");
-	kernel = btf__load_vmlinux_btf();
-	r = probe_load(&desc, &s->maps, kernel, &s->probe, err);
-	btf__free(kernel);
-	malloc_trim(0);
-	return r;
 }
 
 static int begin(struct nccl_source *s, struct error *err)
 {
-	struct loop *l = s->c->loop;
+	struct btf *kernel = btf__load_vmlinux_btf();
+	int r = probe_load(&desc, &s->stream.maps, kernel, &s->probe, err);
 
-	if (load(s, err))
-		return -1;
-	s->wakeup = loop_add_fd(l, s->maps.events, EPOLLIN | EPOLLET, on_wakeup, s, err);
-	if (!s->wakeup)
-		return -1;
-	s->drain = loop_add_timer(l, DRAIN_NS, DRAIN_NS, on_drain, s, err);
-	if (!s->drain)
-		return -1;
-	s->look = loop_add_timer(l, NS_PER_S, NS_PER_S, on_look, s, err);
-	if (!s->look)
+	btf__free(kernel);
+	malloc_trim(0);
+	if (r || probe_stream_begin(&s->stream, &ops, s, err))
 		return -1;
 	say_state(s);
 	s->worker = capture_attach_worker(s->c, "nccl", nccl_attach_run, s->probe.obj, NCCL_ATTACH_BUDGET_NS, on_answer,
@@ -215,28 +152,18 @@ static int begin(struct nccl_source *s, struct error *err)
 
 static int nccl_start(struct capture *c, void **ret, struct error *err)
 {
-	enum source_state state;
-	struct nccl_source *s;
-	char reason[120];
+	_cleanup_free_ struct nccl_source *s = calloc(1, sizeof(*s));
 
-	libbpf_set_print(NULL);
-	if (probes_are_impossible(&state, reason, sizeof(reason))) {
-		capture_state(c, "nccl", state, "%s", reason);
-		return error_set(err, ERR_UNSUPPORTED, "%s", reason);
-	}
-	s = calloc(1, sizeof(*s));
 	if (!s)
 		return error_set(err, ERR_NOMEM, "no memory");
 	s->c = c;
-	s->maps = (struct probe_maps)PROBE_MAPS_NONE;
+	if (probe_stream_open(&s->stream, c, "nccl", EVENTS_BYTES, bpf_tracked_map(c), (struct probe_settings){ 0 }, err))
+		return -1;
 	if (begin(s, err)) {
-		nccl_stop(c, s);
+		nccl_stop(c, take(s));
 		return -1;
 	}
-	for (size_t i = 0; i < c->track.n; i++)
-		if (!c->track.by_slot[i].gone && c->track.by_slot[i].p.pid)
-			probe_track(&s->maps, &c->track.by_slot[i]);
-	*ret = s;
+	*ret = take(s);
 	return 0;
 }
 
@@ -245,7 +172,7 @@ static void nccl_tracked(struct capture *c, void *data, const struct tracked *t)
 	struct nccl_source *s = data;
 
 	(void)c;
-	probe_track(&s->maps, t);	/* also where the map is shared: its owner may stop */
+	probe_track(&s->stream.maps, t);	/* also where the map is shared: its owner may stop */
 	if (!t->gone)
 		ask(s, t->nccl_path);
 }
