@@ -448,9 +448,11 @@ static bool strip_gathered(struct cursor *c)
 	struct stamp t;
 
 	p += n;
-	if (!n || !reads_like_host(c->p, n) || !accept(&p, c->end, ": "))
+	if (!n || !accept(&p, c->end, ": "))
 		return false;
 	if (!(c->end - p > 8 && *p == '[' && (p[1] == ' ' || is_digit(p[1]))) && !time_parse(p, (size_t)(c->end - p), &t))
+		return false;
+	if (!reads_like_host(c->p, n))
 		return false;
 	set_host(c, c->p, n);
 	c->p = p;
