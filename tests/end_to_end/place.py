@@ -4,7 +4,7 @@ import collections, contextlib, json, os, shutil, subprocess, tempfile, threadin
 FULL = os.environ.get("FULL") == "1"
 SLOW = float(os.environ.get("SLOW", "0"))
 LIMIT_S, LIMIT_MIB = 60, 1536       # of processor time: a machine may be busy
-STUCK_S = 1200                      # of waiting: nothing here waits for anything
+STUCK_S = 300                       # of waiting: nothing here waits for anything
 MIB = 1 << 20
 INCIDENT = "host_oom/memory-cgroup"                 # small; stands beside bad files
 DEMO = "gpu_fell_off_bus/demo-16-ranks"
