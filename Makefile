@@ -2,6 +2,7 @@
 # make demo-live   a small job under the recorder, broken in ten ways, and the report on each; as root
 # make test   install what is missing, build, run all tests
 # make        build only;  make install PREFIX=/usr/local;  make bench;  make fuzz TARGET=pickle TIME=600
+# make table  docs/PRECISION.md anew, after a change to the corpus
 
 PREFIX ?= /usr/local
 BUILD  ?= build/release
@@ -9,7 +10,7 @@ JOBS   ?= $(shell nproc)
 TARGET ?= pickle
 TIME   ?= 60
 
-.PHONY: all setup setup-test demo demo-live test install bench fuzz clean
+.PHONY: all setup setup-test demo demo-live test install bench table fuzz clean
 
 all:
 	@cmake --preset release -DCMAKE_INSTALL_PREFIX=$(PREFIX) -Wno-dev --log-level=WARNING
@@ -43,6 +44,9 @@ install: all
 bench: setup-test all
 	@tests/bench/bench_dumps.sh
 	@tests/bench/bench_logs.sh
+
+table: all
+	@tests/precision.sh $(CURDIR)/$(BUILD)/tanalyze $(CURDIR) --write
 
 fuzz: setup-test
 	@fuzz/run $(TARGET) $(TIME)

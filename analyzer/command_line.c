@@ -74,6 +74,7 @@ static const struct option {
 	  "kernel's own; else what rests on them is at most possible", NULL, IN(ANALYZE), FLAG, AT(log.injected), 0, 0 },
 	{ "exit-code", NULL, "exit 10 when a root cause was found, 11 when a failure was not attributed", NULL,
 	  IN(ANALYZE), FLAG, AT(exit_code), 0, 0 },
+	{ "table", NULL, "only the precision and recall of each pattern, as Markdown", NULL, IN(REPLAY), FLAG, AT(table), 0, 0 },
 	{ "explain", "PATTERN", "print a pattern's specification (or what xid:N, sxid:N mean) and exit", "a pattern", IN(EXPLAIN), TO_EXPLAIN, AT(explain), 0, 0 },
 	{ "list-patterns", NULL, "list the patterns and exit", NULL, IN(LIST), TO_LIST, 0, 0, 0 },
 	{ "help", NULL, "print this and exit", NULL, ~0u, HELP, AT(help), 0, 0 },

@@ -30,7 +30,7 @@ struct command_line {
 	struct log_options log;
 	long run;			/* from 1; 0: not given */
 	long time_limit_s, jobs;	/* 0: not given */
-	bool digest, exit_code;
+	bool digest, exit_code, table;
 };
 
 /* Words of `argv` are kept and their order is changed. */

@@ -233,10 +233,14 @@ static int replay_one(void *set, const char *input, FILE *json, struct error *er
 static int replay_command(const struct command_line *c, const struct pattern_set *set, struct error *err)
 {
 	size_t cases = 0, missed = 0;
+	_cleanup_fclose_ FILE *nowhere = c->table ? fopen("/dev/null", "we") : NULL;
 
-	if (replay(c->operands, c->n_operands, replay_one, (void *)set, stdout, &cases, &missed, err))
+	if (c->table && !nowhere)
+		return error_sys(err, "cannot open /dev/null");
+	if (replay(c->operands, c->n_operands, replay_one, (void *)set, c->table ? nowhere : stdout, c->table ? stdout : NULL, &cases,
+		   &missed, err))
 		return -1;
-	printf("%zu cases, %zu as expected, %zu missed\n", cases, cases - missed, missed);
+	fprintf(c->table ? nowhere : stdout, "%zu cases, %zu as expected, %zu missed\n", cases, cases - missed, missed);
 	return missed || !cases ? EXIT_FAILURE : 0;
 }
 

@@ -15,6 +15,7 @@
 struct fixture {
 	char *dir;
 	char *expected, *named;		/* pattern of the verdict; "-": none */
+	json_t *must_not;		/* patterns that look alike here and must not be named */
 	bool ok;
 };
 
@@ -202,8 +203,10 @@ static bool compare(struct corpus *c, const json_t *report, const json_t *expect
 	return ok;
 }
 
-static int add_fixture(struct corpus *c, const char *dir, const char *want, const char *have, bool ok)
+static int add_fixture(struct corpus *c, const char *dir, const json_t *expected, const char *have, bool ok)
 {
+	const char *want = str(expected, "pattern");
+
 	if (c->n == c->cap) {
 		size_t cap = c->cap ? c->cap * 2 : 64;
 		struct fixture *p = reallocarray(c->v, cap, sizeof(*p));
@@ -213,7 +216,8 @@ static int add_fixture(struct corpus *c, const char *dir, const char *want, cons
 		c->v = p;
 		c->cap = cap;
 	}
-	c->v[c->n++] = (struct fixture){ strdup(dir), strdup(want[0] ? want : "-"), strdup(have[0] ? have : "-"), ok };
+	c->v[c->n++] = (struct fixture){ strdup(dir), strdup(want[0] ? want : "-"), strdup(have[0] ? have : "-"),
+					 json_incref(json_object_get(expected, "must_not")), ok };
 	return 0;
 }
 
@@ -248,7 +252,7 @@ static int run_case(struct corpus *c, const char *dir, const json_t *expected, s
 	fprintf(c->out, "  %-60s %s\n", dir, str(json_object_get(report, "verdict"), "status"));
 	ok = compare(c, report, expected);
 	c->missed += !ok;
-	ret = add_fixture(c, dir, str(expected, "pattern"), str(primary(report), "pattern"), ok);
+	ret = add_fixture(c, dir, expected, str(primary(report), "pattern"), ok);
 	json_decref(report);
 	return ret ? error_set(err, ERR_NOMEM, "no memory") : 0;
 }
@@ -318,7 +322,68 @@ static void print_matrix(const struct corpus *c)
 	fprintf(c->out, "off the diagonal: %zu\n", off);
 }
 
-int replay(char *const *dirs, size_t n_dirs, replay_run run, void *ctx, FILE *out, size_t *cases_ret,
+/* How one pattern fares over the corpus. */
+struct score {
+	const char *pattern;
+	size_t cases, found, wrong;	/* where it is the answer; of those, named; named where it is not */
+	size_t twins;			/* cases that look like it and are something else */
+};
+
+static struct score score_of(const struct corpus *c, const char *pattern)
+{
+	struct score s = { .pattern = pattern };
+
+	for (size_t i = 0; i < c->n; i++) {
+		bool expected = strcmp(c->v[i].expected, pattern) == 0, named = strcmp(c->v[i].named, pattern) == 0;
+
+		s.cases += expected;
+		s.found += expected && named;
+		s.wrong += named && !expected;
+		for (size_t k = 0; k < json_array_size(c->v[i].must_not); k++)
+			s.twins += strcmp(json_string_value(json_array_get(c->v[i].must_not, k)), pattern) == 0;
+	}
+	return s;
+}
+
+static int compare_names(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static void print_share(FILE *out, size_t part, size_t whole)
+{
+	if (whole)
+		fprintf(out, " %.2f |", (double)part / (double)whole);
+	else
+		fprintf(out, " - |");
+}
+
+/* Markdown: precision and recall of each pattern. */
+static int print_table(const struct corpus *c, FILE *out)
+{
+	_cleanup_free_ const char **names_v = calloc(2 * c->n + 1, sizeof(*names_v));
+	size_t n = 0;
+
+	if (!names_v)
+		return -1;
+	for (size_t i = 0; i < c->n; i++) {
+		names_v[n++] = c->v[i].expected;
+		names_v[n++] = c->v[i].named;
+	}
+	qsort(names_v, n, sizeof(*names_v), compare_names);
+	fprintf(out, "| pattern | cases | named | named wrongly | precision | recall | look-alikes refused |\n"
+		     "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+	for (size_t i = 0; i < n; i++) {
+		struct score s = score_of(c, names_v[i]);
+
+		if ((i && strcmp(names_v[i], names_v[i - 1]) == 0) || strcmp(names_v[i], "-") == 0)
+			continue;
+		fprintf(out, "| `%s` | %zu | %zu | %zu |", s.pattern, s.cases, s.found, s.wrong);
+		print_share(out, s.found, s.found + s.wrong);
+		print_share(out, s.found, s.cases);
+		fprintf(out, " %zu |\n", s.twins);
+	}
+	return 0;
+}
+
+int replay(char *const *dirs, size_t n_dirs, replay_run run, void *ctx, FILE *out, FILE *table, size_t *cases_ret,
 	   size_t *missed_ret, struct error *err)
 {
 	struct corpus c = { .run = run, .ctx = ctx, .out = out };
@@ -328,12 +393,15 @@ int replay(char *const *dirs, size_t n_dirs, replay_run run, void *ctx, FILE *ou
 		ret = visit(&c, dirs[i], 0, err);
 	if (ret == 0)
 		print_matrix(&c);
+	if (ret == 0 && table && print_table(&c, table))
+		ret = error_set(err, ERR_NOMEM, "no memory");
 	*cases_ret = c.n;
 	*missed_ret = c.missed;
 	for (size_t i = 0; i < c.n; i++) {
 		free(c.v[i].dir);
 		free(c.v[i].expected);
 		free(c.v[i].named);
+		json_decref(c.v[i].must_not);
 	}
 	free(c.v);
 	return ret;

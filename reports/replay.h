@@ -12,6 +12,6 @@
 /* Analyse one path and write its JSON report; what tanalyze itself does. */
 typedef int (*replay_run)(void *ctx, const char *input, FILE *json, struct error *err);
 
-/* Prints a row per case and the pattern-by-case matrix; *missed_ret counts cases that differ. */
-int replay(char *const *dirs, size_t n_dirs, replay_run run, void *ctx, FILE *out, size_t *cases_ret,
+/* Prints a row per case and the pattern-by-case matrix, and a table of precision and recall where `table` is given; *missed_ret counts cases that differ. */
+int replay(char *const *dirs, size_t n_dirs, replay_run run, void *ctx, FILE *out, FILE *table, size_t *cases_ret,
 	   size_t *missed_ret, struct error *err);
