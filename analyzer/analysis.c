@@ -7,6 +7,7 @@
 #include "analyzer/ingest/prefix.h"
 #include "bundle/cleanup.h"
 
+#define LEAP_YEAR 730	/* days from 1970 to 1972 */
 #define ANALYSIS_BYTES ((size_t)1 << 30)
 
 const char *verdict_status_name(enum verdict_status s)
@@ -174,7 +175,7 @@ void stamp_text(struct stamp t, char buf[48])
 		snprintf(buf, 48, "%02lld:%02lld:%02lld.%09lld", s / 3600, s / 60 % 60, s % 60, (long long)(rest % second));
 		return;
 	}
-	civil(days, &y, &m, &d);
+	civil(t.base == TIME_YEARLESS ? days + LEAP_YEAR : days, &y, &m, &d);
 	if (t.base == TIME_YEARLESS)
 		snprintf(buf, 48, "--%02d-%02dT%02lld:%02lld:%02lld.%09lld", m, d, s / 3600, s / 60 % 60, s % 60,
 			 (long long)(rest % second));

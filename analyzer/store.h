@@ -28,7 +28,7 @@ enum time_base {
 	TIME_UNKNOWN,
 	TIME_UTC,	/* ns since 1970, zone known */
 	TIME_LOCAL,	/* the same, zone not stated */
-	TIME_YEARLESS,	/* as TIME_LOCAL, counted from 1 January of an unknown year */
+	TIME_YEARLESS,	/* as TIME_LOCAL, counted from 1 January of an unknown year, which may be a leap year */
 	TIME_DAY,	/* since some midnight */
 	TIME_BOOT,	/* since the boot of the host */
 };

@@ -655,37 +655,74 @@ static uint64_t total_size(const struct file_list *files)
 }
 
 #define DAY_NS INT64_C(86400000000000)
-#define MARCH 59	/* days before 1 March in a year without a leap day */
+#define MARCH 60	/* days before 1 March in a leap year */
 
-/* The year of the first dated source; 0 when nothing is dated. */
-static int first_year(const struct store *s)
+/* Times that state their year: from the first to the last of them. */
+struct dated {
+	int64_t from, to;
+	bool any;
+};
+
+static struct dated dated_sources(const struct store *s)
+{
+	struct dated d = { 0 };
+
+	for (size_t i = 0; i < s->n_members; i++) {
+		struct stamp t[] = { s->members[i].first, s->members[i].last };
+
+		for (size_t k = 0; k < ARRAY_SIZE(t); k++) {
+			if (t[k].base != TIME_UTC && t[k].base != TIME_LOCAL)
+				continue;
+			d.from = !d.any || t[k].ns < d.from ? t[k].ns : d.from;
+			d.to = !d.any || t[k].ns > d.to ? t[k].ns : d.to;
+			d.any = true;
+		}
+	}
+	return d;
+}
+
+static int year_of(int64_t ns)
 {
 	int year = 1970;
 
-	for (size_t i = 0; i < s->n_members; i++)
-		if (s->members[i].first.base == TIME_UTC || s->members[i].first.base == TIME_LOCAL) {
-			while (time_from_civil(year + 1, 1, 1) <= s->members[i].first.ns / DAY_NS)
-				year++;
-			return year;
-		}
-	return 0;
+	while (year < 2200 && time_from_civil(year + 1, 1, 1) <= ns / DAY_NS)
+		year++;
+	return year;
 }
 
-/* A yearless stamp takes that year; the missing leap day is put back. */
+/* A yearless stamp in that year; the leap day that it lacks is taken out. */
+static int64_t in_year(int64_t ns, int year)
+{
+	bool leap = time_from_civil(year, 3, 1) - time_from_civil(year, 1, 1) == MARCH;
+
+	return ns + time_from_civil(year, 1, 1) * DAY_NS - (!leap && ns >= MARCH * DAY_NS ? DAY_NS : 0);
+}
+
+/* In the year that brings it nearest to what is dated: 31 December belongs to the year before 1 January. */
+static int64_t nearest(int64_t ns, const struct dated *d)
+{
+	int64_t best = 0, best_gap = INT64_MAX;
+
+	for (int year = year_of(d->from) - 1; year <= year_of(d->to) + 1; year++) {
+		int64_t t = in_year(ns, year), gap = t < d->from ? d->from - t : t > d->to ? t - d->to : 0;
+
+		if (gap < best_gap)
+			best = t, best_gap = gap;
+	}
+	return best;
+}
+
 static void settle_years(struct store *s)
 {
-	int year = first_year(s);
-	bool leap = year && time_from_civil(year, 3, 1) - time_from_civil(year, 1, 1) > MARCH;
-	int64_t start = year ? time_from_civil(year, 1, 1) * DAY_NS : 0;
+	const struct dated d = dated_sources(s);
 
-	for (size_t i = 0; year && i < s->n_obs; i++) {
+	for (size_t i = 0; d.any && i < s->n_obs; i++) {
 		struct stamp *t[] = { &s->obs[i].time, &s->obs[i].onset, &s->obs[i].first, &s->obs[i].last,
 				      &s->obs[i].above, &s->obs[i].above_last };
 
 		for (size_t k = 0; k < ARRAY_SIZE(t); k++)
 			if (t[k]->base == TIME_YEARLESS)
-				*t[k] = (struct stamp){ t[k]->ns + start + (leap && t[k]->ns >= MARCH * DAY_NS ? DAY_NS : 0),
-							TIME_LOCAL };
+				*t[k] = (struct stamp){ nearest(t[k]->ns, &d), TIME_LOCAL };
 	}
 }
 

@@ -17,6 +17,7 @@
 #define TUNE_SAMPLE ((size_t)128 << 10)
 #define TUNE_BYTES_PER_TRY 512	/* a try costs about as much as 64 bytes */
 #define ABOVE ((size_t)16 << 10)
+#define DAY_NS INT64_C(86400000000000)
 #define NOTICED_LATE_NS INT64_C(60000000000)
 /* How far the kernel log's clock may be from CLOCK_MONOTONIC: 50 ppm of the uptime, and 10 ms. */
 #define UPTIME_DRIFT 20000
@@ -46,6 +47,7 @@ struct log {
 	bool mid_line;			/* buf begins inside a line */
 	bool in_pieces;			/* log_jump(): lines have no numbers */
 	bool timed;			/* the member's first time is set */
+	int64_t days, last_of_day;	/* midnights that times of day have passed; the last such time */
 	uint64_t *seen;			/* by signature: window last judged, + 1 */
 	struct put_off *put_off;	/* what waits for the end of the line, see settle() */
 	size_t n_put_off;
@@ -109,6 +111,7 @@ void log_begin(struct log *l, uint32_t member)
 	l->member = member;
 	l->have = l->counted = 0;
 	l->base = l->newlines = 0;
+	l->days = l->last_of_day = 0;
 	l->mid_line = l->timed = l->in_pieces = false;
 	l->last_hit = l->above_at = 0;
 	l->above = (struct stamp){ 0 };
@@ -179,6 +182,20 @@ static void place_uptime(struct log *l)
 	l->prefix.time = (struct stamp){ l->prefix.time.ns + run->boot_ns, TIME_UTC };
 }
 
+/* A time of day that falls back by hours within one text is of the next day. */
+static struct stamp past_midnight(struct log *l, struct stamp t)
+{
+	if (t.base != TIME_DAY)
+		return t;
+	t.ns += l->days * DAY_NS;
+	if (l->last_of_day - t.ns > DAY_NS / 2) {
+		l->days++;
+		t.ns += DAY_NS;
+	}
+	l->last_of_day = t.ns;
+	return t;
+}
+
 static void need_prefix(struct log *l)
 {
 	size_t len = l->line_end - l->line_start;
@@ -189,6 +206,7 @@ static void need_prefix(struct log *l)
 	l->uptime_error_ns = 0;
 	l->prefix = prefix_parse((const char *)l->buf + l->line_start, len < 4096 ? len : 4096,
 				 l->opt.tz_ns, l->opt.tz_known);
+	l->prefix.time = past_midnight(l, l->prefix.time);
 	if (l->prefix.body > len)
 		l->prefix.body = len;
 	if (l->prefix.time.base == TIME_BOOT)

@@ -16,6 +16,9 @@ int64_t time_from_civil(int year, int month, int day)
 	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
 }
 
+/* Days since 1 January, in a year that has a 29 February. */
+static int64_t day_of_year(int month, int day) { return time_from_civil(1972, month, day) - time_from_civil(1972, 1, 1); }
+
 /* Exactly `n` digits; -1 when they are not there. */
 static int digits(const char **p, const char *end, int n)
 {
@@ -179,7 +182,7 @@ static size_t named_month(const char *s, const char *end, struct stamp *ret)
 			y = 0;		/* any number may follow a time */
 	}
 	if (!y)
-		return made(ret, TIME_YEARLESS, time_from_civil(1970, m, d), clock, (size_t)(p - s));
+		return made(ret, TIME_YEARLESS, day_of_year(m, d), clock, (size_t)(p - s));
 	return made(ret, TIME_LOCAL, time_from_civil(y, m, d), clock, (size_t)(p - s));
 }
 
@@ -203,7 +206,7 @@ static size_t yearless(const char *s, const char *end, struct stamp *ret)
 	if (m < 1 || m > 12 || d < 1 || d > 31 || !skip(&p, end, ' '))
 		return 0;
 	clock = clock_time(&p, end);
-	return clock < 0 ? 0 : made(ret, TIME_YEARLESS, time_from_civil(1970, m, d), clock, (size_t)(p - s));
+	return clock < 0 ? 0 : made(ret, TIME_YEARLESS, day_of_year(m, d), clock, (size_t)(p - s));
 }
 
 size_t time_parse(const char *s, size_t len, struct stamp *ret)
