@@ -70,8 +70,8 @@ static const struct option {
 	  IN(ANALYZE), NUMBER, AT(time_limit_s), 1, 604800 },
 	{ "jobs", "N", "threads (default: one per processor)", "a number from 1 to 64", IN(ANALYZE), NUMBER, AT(jobs), 1, 64 },
 	{ "digest", NULL, "SHA-256 of every input, whatever its size", NULL, IN(ANALYZE), FLAG, AT(digest), 0, 0 },
-	{ "injected", NULL, "kernel-log lines that user space wrote were injected by a test, and count as the\n"
-	  "kernel's own; else what rests on them is at most possible", NULL, IN(ANALYZE), FLAG, AT(log.injected), 0, 0 },
+	{ "injected", NULL, "kernel-log lines that user space wrote were injected by a test, and count\n"
+	  "as the kernel's own; else what rests on them is at most possible", NULL, IN(ANALYZE), FLAG, AT(log.injected), 0, 0 },
 	{ "exit-code", NULL, "exit 10 when a root cause was found, 11 when a failure was not attributed", NULL,
 	  IN(ANALYZE), FLAG, AT(exit_code), 0, 0 },
 	{ "table", NULL, "only the precision and recall of each pattern, as Markdown", NULL, IN(REPLAY), FLAG, AT(table), 0, 0 },

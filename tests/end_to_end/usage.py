@@ -174,7 +174,7 @@ def _(p):
 def _(p):
     shown = p.run("--help", ok=(0,)).out.decode()
     for option in ("--html", "--json", "--text", "--patterns", "--job", "--since", "--until", "--tz", "--time-limit", "--jobs", "--digest", "--exit-code",
-                   "--explain", "--list-patterns", "replay", "verify"):
+                   "--explain", "--list-patterns", "replay", "verify", "lint"):
         want(option in shown, "--help does not mention %s" % option)
     for args in (["replay", "--help"], ["--help", "verify"], ["verify", "x", "-h"], ["x", "--help", "--json"]):
         text = p.run(*args, ok=(0,)).out.decode()
