@@ -163,7 +163,7 @@ def test_blocked_task_with_stack():
         job = child(LIVE / "job", "--ranks", "1", "--step-ms", "10", "--blocked", "0@2", dir)
         pid = wait_for(lambda: ranks_of(dir, 1))[0]
         d.tell(f"rank {pid} 0")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not d.of(BLOCKED) and time.monotonic() < deadline:
             d.tell(f"rank {pid} 0")
             time.sleep(0.5)
@@ -250,6 +250,7 @@ def test_slow_block_io_tells_its_latency():
                 d.tell("rank 1 0")
                 sh(f"fsfreeze -f {mount}")
                 w = child("dd", "if=/dev/zero", f"of={inner.device}", "bs=64k", "count=1", "oflag=direct")
+                wait_for(lambda: "1" in inner.inflight().split())
                 time.sleep(1.5)
                 sh(f"fsfreeze -u {mount}")
                 w.wait()
@@ -264,12 +265,12 @@ def test_slow_block_io_tells_its_latency():
         outer.remove()
     b = [x for x in d.of(BLOCK_IO) if (x.major, x.minor) == number]
     assert len(b) == 1 and (b[0].error, b[0].is_write, b[0].bytes) == (0, 1, 65536), d.of(BLOCK_IO)
-    assert 1.4e9 < b[0].latency < 5e9, b
+    assert 1.4e9 < b[0].latency < 60e9, b
 
 
 # ---- NCCL ----
 
-def finished(dir):
+def finished(dir, _):
     def all_have():
         logs = [p.read_text() for p in Path(dir).glob("rank-*.log")]
         return logs and all("finished" in x and f"world size {len(logs)}\n" in x for x in logs)
@@ -295,25 +296,31 @@ def test_nccl_groups_and_seqs_agree():
     assert {x.rank for x in d.of(COMM) if x.event == 4} == set(range(4)), "all destroyed theirs"
 
 
-def hung(dir):
-    time.sleep(1.5)
+def called(*ranks, seq):
+    """Until these ranks have begun their call number `seq`; what hangs makes no other."""
+    def until(dir, d):
+        def all_have():
+            d.tell("rank 1 99")
+            return {x.rank for x in d.of(CALL) if x.seq >= seq} >= set(ranks)
+        wait_for(all_have)
+    return until
 
 
 def test_nccl_mismatch_is_visible():
-    d = run_job(3, "--step-ms", "5", "--mismatch", "1@5", "--count", "1000", until=hung)
+    d = run_job(3, "--step-ms", "5", "--mismatch", "1@5", "--count", "1000", until=called(0, 1, 2, seq=6))
     calls = d.of(CALL)
     last = {r: max((x.seq, x["count"]) for x in calls if x.rank == r) for r in range(3)}
     assert last == {0: (6, 1000), 1: (6, 1001), 2: (6, 1000)}, last
 
 
 def test_nccl_straggler_is_behind():
-    d = run_job(3, "--step-ms", "5", "--sleep", "2@4", until=hung)
+    d = run_job(3, "--step-ms", "5", "--sleep", "2@4", until=called(0, 1, seq=5))
     last = {r: max(x.seq for x in d.of(CALL) if x.rank == r) for r in range(3)}
     assert last == {0: 5, 1: 5, 2: 4}, last
 
 
 def test_nccl_late_communicator_says_so():
-    d = run_job(2, "--step-ms", "20", late=True, until=hung)
+    d = run_job(2, "--step-ms", "20", late=True, until=called(0, 1, seq=1))
     calls = d.of(CALL)
     assert calls and all(x.flags == 1 and x.group == 0 for x in calls)
     assert {x.rank for x in calls} == {0, 1}

@@ -126,6 +126,10 @@ class Disk:
         st = os.stat(self.device)
         return os.major(st.st_rdev), os.minor(st.st_rdev)
 
+    def inflight(self):
+        """Reads and writes that wait for the device."""
+        return Path(f"/sys/block/{Path(self.device).name}/inflight").read_text()
+
     def remove(self):
         if self.device:
             subprocess.run(["losetup", "-d", self.device])
@@ -176,7 +180,7 @@ def run_job(n, *options, late=False, until=None):
             wait_for(lambda: attached(d))
         else:
             job.go()
-        until(dir)
+        until(dir, d)
         job.kill() if late else job.end()
         job.wait()
         time.sleep(0.3)
