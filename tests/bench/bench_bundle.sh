@@ -25,7 +25,7 @@ compare()
 {
 	local out ours peer a b
 	cat "$2" > /dev/null
-	out=$("$PYTHON" "$here/measure.py" -n "$RUNS" -w 1 -- "$bundle" read "$2" --vs zstd -d -q -f -o /dev/null "$2")
+	out=$(measured -n "$RUNS" -w 1 -- "$bundle" read "$2" --vs zstd -d -q -f -o /dev/null "$2")
 	ours=$(sed -n 1p <<< "$out") peer=$(sed -n 2p <<< "$out")
 	a=$(field seconds <<< "$ours") b=$(field seconds <<< "$peer")
 	row "$1" "$a" "$b" "$(ratio "$b" "$a")" "$3"
@@ -42,7 +42,7 @@ peer=(bash -c 'rm -f "$1"; tar -c -C "$0" . | zstd -q -1 -T2 -o "$1"' "$work/rin
 # A ring of another boot: without what is taken of the living host.
 "$PYTHON" "$here/other_boot.py" "$work/ring"
 cat "$work"/ring/*.tcr > /dev/null
-out=$("$PYTHON" "$here/measure.py" -n "$RUNS" -w 1 -- "${dump[@]}" --vs "${peer[@]}")
+out=$(measured -n "$RUNS" -w 1 -- "${dump[@]}" --vs "${peer[@]}")
 a=$(sed -n 1p <<< "$out" | field seconds) b=$(sed -n 2p <<< "$out" | field seconds)
 row "dump of a 64 MiB ring" "$a" "$b" "$(ratio "$b" "$a")" 0.83
 row "dump, below one second" "$a" 1.0 "$(ratio 1.0 "$a")" 1
