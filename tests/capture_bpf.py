@@ -356,6 +356,13 @@ def test_without_privileges_it_says_so():
     assert "denied: needs root, or CAP_BPF and CAP_PERFMON: Operation not permitted" in p.stdout, p.stdout
 
 
+def test_lockdown_is_named():
+    hide = "mount -t tmpfs none /sys/kernel/security && echo 'none integrity [confidentiality]' > /sys/kernel/security/lockdown && " \
+           f"exec setpriv --reuid 65534 --clear-groups {DRIVER} bpf"
+    p = subprocess.run(["unshare", "-m", "sh", "-ec", hide], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert p.returncode == 77 and "denied: kernel lockdown (confidentiality) forbids BPF" in p.stdout, p
+
+
 def test_without_kernel_types_it_says_so():
     p = subprocess.run(["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /sys/kernel/btf && exec {DRIVER}"],
                        stdin=subprocess.DEVNULL, capture_output=True, text=True)

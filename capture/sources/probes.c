@@ -135,6 +135,14 @@ static void choose_programs(struct bpf_object *obj, const struct btf *kernel)
 	}
 }
 
+static int refused(struct error *err)
+{
+	if (!kernel_is_locked_down())
+		return error_sys(err, "the kernel refuses it");
+	errno = EPERM;
+	return error_sys(err, "kernel lockdown (confidentiality) refuses it");
+}
+
 static int open_and_load(const struct probe_desc *d, const struct probe_maps *m, const struct btf *kernel,
 			 struct bpf_object **ret, struct error *err)
 {
@@ -148,7 +156,7 @@ static int open_and_load(const struct probe_desc *d, const struct probe_maps *m,
 	choose_programs(obj, kernel);
 	if (d->prepare)
 		d->prepare(obj, kernel);
-	if (share_maps(obj, m, err) || (bpf_object__load(obj) && error_sys(err, "the kernel refuses it"))) {
+	if (share_maps(obj, m, err) || (bpf_object__load(obj) && refused(err))) {
 		bpf_object__close(obj);
 		return -1;
 	}
