@@ -112,6 +112,9 @@ def a_log_folder_that_disappears(box):
     wait_for(lambda: b"the last that the disk had" in log_of(look(box), box.path("job/rank.log")),
              "the line in the ring")
     shutil.rmtree(box.path("job"))
+    p.stdin.write(b"into a file without a name\n")
+    p.stdin.flush()
+    wait_for(lambda: log_of(look(box), box.path("job/rank.log")).endswith(b"\ninto a file without a name\n"), "what only the rank can reach")
     m = dies(box, p)
     check(b"the last that the disk had\n" in log_of(m, box.path("job/rank.log")), sorted(m))
     check(any("job/rank.log is gone" in n for n in end_of(m)["notes"]), end_of(m)["notes"])

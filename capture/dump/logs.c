@@ -133,22 +133,48 @@ static void send_log(struct logs *s, const char *member, const struct log_file *
 	worker_alive(s->link);
 }
 
+/* The file that the ring knows, at least as long as it was; -1: another one lies there now. */
+static int open_same(const struct log_file *f, const char *path, uint64_t *size_ret)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_dev == f->device && st.st_ino == f->inode &&
+	    (uint64_t)st.st_size >= f->reached) {
+		*size_ret = (uint64_t)st.st_size;
+		return fd;
+	}
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* By its name, else through a process that still writes to it: its folder may be gone. */
+static int open_log(const struct logs *s, const struct log_file *f, uint64_t *size_ret)
+{
+	int fd = open_same(f, f->path, size_ret);
+
+	for (size_t i = 0; i < 2 * s->dc->n_tracks && fd < 0; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/%u/fd/%zu", s->dc->tracks[i / 2].p.pid, i % 2 + 1);
+		fd = open_same(f, path, size_ret);
+	}
+	return fd;
+}
+
 static void send_ring_log(struct logs *s, size_t i)
 {
 	const struct log_file *f = &s->dc->ring->logs[i];
-	_cleanup_close_ int fd = -1;
+	bool last = is_last(s->dc->ring, i);
 	char member[BUNDLE_NAME_BYTES];
-	struct stat st;
-	bool same;
+	uint64_t size = 0;
+	_cleanup_close_ int fd = last ? open_log(s, f, &size) : -1;
 
-	if (is_last(s->dc->ring, i))
-		fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	same = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_dev == f->device && st.st_ino == f->inode &&
-	       (uint64_t)st.st_size >= f->reached;
 	dump_log_name(s->dc->ring, i, member, sizeof(member));
-	if (!same && is_last(s->dc->ring, i))
+	if (fd < 0 && last)
 		dump_note(s->link, "logs: %s is gone, shorter or another file now: only what the ring has of it", f->path);
-	send_log(s, member, f, same ? fd : -1, same ? (uint64_t)st.st_size : 0);
+	send_log(s, member, f, fd, size);
 }
 
 /* ---- those that the ring does not know ---- */
