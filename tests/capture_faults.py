@@ -146,11 +146,13 @@ def a_log_of_ten_megabytes_a_second(box):
            "import time; time.sleep(600)\n"
     p = box.rank(0, loud)
     are_followed(box, 1)
+    with open(box.path("calm.log"), "a") as f:
+        f.write("another\n")
     wait_for(lambda: b"FATAL: the end" in open(box.path("rank.log"), "rb").read()[-100:], "40 MB to be written")
     m = dies(box, p)
     text = log_of(m, box.path("rank.log"))
     check(text.endswith(b"FATAL: the end\n") and len(text) > 1 << 20, len(text))
-    check(log_of(m, box.path("calm.log")) == b"a calm line\n", "the loud log pushed the calm one out")
+    check(log_of(m, box.path("calm.log")) == b"a calm line\nanother\n", "the loud log pushed the calm one out")
     check(ring_states(m)["logs"][0] == "ok", ring_states(m))
 
 
