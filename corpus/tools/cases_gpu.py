@@ -335,6 +335,43 @@ def nvlink_log(box):
     box.expect("root_cause", "nvlink_error", culprits=[{"rank": 3}], evidence=[NVLINK], must_not=["python_exception_one_rank", "python_exception"])
 
 
+RLW = "RLW_RXPIPE Nonfatal XC0 i0 Link %d (0x0409a0c2 0x00000008 0x00000001 0x00000000 0x00100000 0x00000004)"
+
+
+@case("nvlink_error/channels-torn-down", "positive", """An NVLink event that its own line calls not fatal; yet the driver ends the channels of two processes for it, and with them the run.""")
+def nvlink5_torn(box):
+    s = sc.Scene(["crane-51"], per_host=4, bus=sc.H100[:4], seed=93, start="2026-03-31 10:00:00")
+    logs, end = quick(s, leader=200, others=30)
+    h = s.hosts[0]
+    xid(h, end, s[1], 145, RLW % 11)
+    for i, r in enumerate((s[1], s[2])):
+        xid(h, end + (5 + i) * 1_000_000, r, 45, "Ch 0000000%d caused by previous Xid 145" % (8 + i), pid=r.pid, name="python")
+    sc.died_with(logs[1], s[1], end + SEC, sc.TB_FORWARD, NVLINK)
+    for r in (s[0], s[2], s[3]):
+        remote_error(logs[r.rank], r, end + 4 * SEC + r.rank * 9_000_000, h.ip)
+    put_logs(box, logs)
+    box.put("dmesg.log", sc.kernel_log(s, h, end + 3 * MIN, "mono", quiet=10))
+    box.expect("root_cause", "nvlink_error", evidence=["caused by previous Xid 145"], must_not=["cuda_illegal_memory_access", "python_exception_one_rank"])
+
+
+@case("nvlink_error/channels-only", "degraded", "Four lines of the kernel log: channels of two GPUs ended for an NVLink event that is not in it.")
+def nvlink5_torn_cut(box):
+    box.put("dmesg.txt", ["kernel: NVRM: Xid (PCI:0000:1b:00): 45, pid=66120, name=python3, Ch 0000000%d caused by previous Xid 149" % i for i in (1, 2)] +
+                         ["kernel: NVRM: Xid (PCI:0000:2c:00): 45, pid=66121, name=python3, Ch 0000000%d caused by previous Xid 145" % i for i in (1, 2)])
+    box.expect("root_cause", "nvlink_error", evidence=["caused by previous Xid 149"], must_not=["cuda_illegal_memory_access"])
+
+
+@case("none/nvlink5-privilege-interrupt", "adjacent", """Shares the code 137 with cuda_illegal_memory_access, but the line is the link unit's own report; the other says that it is not fatal, and the run goes on.""")
+def nvlink5_interrupt(box):
+    s = sc.Scene(["crane-52"], per_host=4, bus=sc.H100[:4], seed=94, start="2026-04-01 10:00:00")
+    logs, end = quick(s, leader=210, others=30)
+    xid(s.hosts[0], end - 20 * MIN, s[1], 145, RLW % 11)
+    klog(s.hosts[0], end - 20 * MIN + 1_000_000, "NVRM: Xid (%s): 137, RLW_RXPIPE interrupt hit on link 11 on GPU1: PRIV Error" % s[1].xid)
+    put_logs(box, logs)
+    box.put("dmesg.log", sc.kernel_log(s, s.hosts[0], end + 3 * MIN, "mono", quiet=10))
+    box.expect("no_failure", "nvlink_nonfatal", "precursor", must_not=["cuda_illegal_memory_access", "nvlink_error"])
+
+
 def fm_noise(ns, n=60):
     out = []
     for i in range(n):

@@ -409,6 +409,34 @@ def unresponsive(box):
     box.expect("root_cause", "efa_handshake_failed", evidence=["Unresponsive receiver (reachable by EFA device but handshake failed)"], must_not=["libfabric_error", "comm_error", "python_exception"])
 
 
+@case("comm_error/queue-pair-no-reason", "adjacent", """The twin of memlock_limit/ibv-create-cq: a queue pair cannot be created, and no reason is given. It may be the limit, and it may be the device.""")
+def qp_no_reason(box):
+    s = sc.Scene(["dunlin-05"], per_host=4, bus=sc.A100[:4], seed=257, start="2026-07-28 09:00:00")
+    logs = {}
+    for r in s.ranks:
+        log = logs[r.rank] = Log()
+        sc.startup(s, log, r, s.start)
+        sc.nccl_init(s, log, r, s.start + 20 * SEC)
+        log.say(s.start + 22 * SEC, sc.nccl_warn(r, "misc/ibvwrap.cc:280", "Call to ibv_create_qp failed"), sc.nccl(r, "transport/net_ib.cc:688 -> 2"))
+    put_logs(box, logs)
+    box.expect("unattributed", "comm_error", evidence=["Call to ibv_create_qp failed"], must_not=["memlock_limit", "rdma_memory_registration"])
+
+
+@case("comm_error/efa-peer-gone", "adjacent", """The twin of libfabric_error/address-vector: the address had been accepted and used; now the provider finds nobody at it.""")
+def efa_gone(box):
+    text = ("libfabric:7712:1787050807::efa:cq:efa_rdm_txe_handle_error():737<warn> err: 5, message: Invalid address My EFA addr: fi_addr_efa://[fe80::21]:0:1072483550 "
+            "My host id: i-0aa17c2290 Peer EFA addr: fi_addr_efa://[fe80::42]:0:947699476 Peer host id: i-0bb98d1137 (7)")
+    box.put("rank_3.log", [text] * 2)
+    box.expect("unattributed", "comm_error", evidence=["Invalid address"], must_not=["libfabric_error", "efa_handshake_failed"])
+
+
+@case("collective_desync/sizes-in-the-transport", "degraded", "One line of one rank: the RDMA transport finds that its peer expects another size.")
+def ib_sizes(box):
+    box.put("rank_1.log", ["gull-02:41102:41377 [1] transport/net_ib.cc:1038 NCCL WARN NET/IB : req 0/1 tag 0 peer 10.77.4.11<58683> collective mismatch error, local size 786432 remote size 131072",
+                           "gull-02:41102:41377 [1] NCCL INFO transport/net.cc:890 -> 5"])
+    box.expect("root_cause", "collective_desync", evidence=["collective mismatch error"], must_not=["nccl_version_mismatch", "comm_error"])
+
+
 # ---------------------------------------------------------------- nic_missing_on_one_rank
 
 def devices(box, missing, only_log=None, error=None):

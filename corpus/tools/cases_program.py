@@ -227,6 +227,12 @@ def dsa(box):
     device_assert(box, 0)
 
 
+@case("device_side_assert/hip", "degraded", "The lines that a HIP build prints for it; the rest of the log was lost.")
+def assert_hip(box):
+    box.put("rank2.log", ["/src/pytorch/aten/src/ATen/native/hip/Indexing.hip:1292: indexSelectLargeIndex: Device-side assertion `srcIndex < srcSelectDimSize' failed."] * 3)
+    box.expect("root_cause", "device_side_assert", evidence=["Device-side assertion"], must_not=["cuda_illegal_memory_access"])
+
+
 @case("device_side_assert/rank-log-only", "degraded", "Only the log of the rank that died.")
 def dsa_cut(box):
     device_assert(box, 1)

@@ -60,6 +60,21 @@ def cancelled_cut(box):
     box.expect("outcome", "slurm_cancelled_by_user", evidence=["*** JOB 70404 ON eider-01 CANCELLED AT"], must_not=["slurm_time_limit", "slurm_preempted"])
 
 
+@case("slurm_preempted/submitit", "degraded", """A requeued job, as the wrapper in it and the step daemon tell it; nothing names the job but the daemon's line.""")
+def preempted_wrapper(box):
+    box.put("70505_0_log.err", ["submitit WARNING (2026-10-05 10:42:11,310) - Caught signal SIGUSR2 on eider-03: this job is preempted.",
+                                "slurmstepd: error: *** JOB 70505 ON eider-03 CANCELLED AT 2026-10-05T10:42:13 DUE TO JOB REQUEUE ***",
+                                "slurmstepd: error: *** STEP 70505.0 ON eider-03 CANCELLED AT 2026-10-05T10:42:13 DUE TO JOB REQUEUE ***",
+                                "submitit WARNING (2026-10-05 10:42:13,402) - Bypassing signal SIGTERM"])
+    box.expect("outcome", "slurm_preempted", culprits=[{"host": "eider-03"}], evidence=["this job is preempted"], must_not=["slurm_cancelled_by_user"])
+
+
+@case("process_exited/step-ended-by-srun", "adjacent", """Shares its last line with slurm_cancelled_by_user; but srun itself ended the step, for one task had died of a bus error. Why is open.""")
+def step_failed(box):
+    ended(box, small(509, "eider", start="2026-10-06 10:00:00"), ["srun: error: %(host)s: task 2: Bus error", "srun: Terminating StepId=%(job)s.0", STEP + " ***"], "70606")
+    box.expect("unattributed", "process_exited", culprits=[{"rank": 2}], evidence=["task 2: Bus error"], must_not=["slurm_cancelled_by_user", "process_terminated", "shm_exhausted"])
+
+
 # ---------------------------------------------------------------- Kubernetes
 
 def describe(pod, node, status, events, reason=None, extra=()):
