@@ -227,6 +227,40 @@ def dsa(box):
     device_assert(box, 0)
 
 
+@case("cuda_oom/old-check", "degraded", "What a build of years ago prints when device memory is gone; the traceback under it was cut.")
+def oom_old(box):
+    box.put("train.log", ["THCudaCheck FAIL file=/src/pytorch/torch/lib/THC/generic/THCStorage.cu line=66 error=2 : out of memory", "Traceback (most recent call last):",
+                          '  File "train.py", line 243, in <module>', "    run(epoch)"])
+    box.expect("root_cause", "cuda_oom", evidence=["error=2 : out of memory"], must_not=["cuda_error", "host_oom"])
+
+
+@case("cuda_oom/device-buffer", "degraded", "A TPU worker that finds no room for a buffer, in the words of XLA.")
+def oom_buffer(box):
+    box.put("worker_3.log", ["RuntimeError: Bad StatusOr access: RESOURCE_EXHAUSTED: Error allocating device buffer: Attempting to allocate 412.00M. That was not possible. There are 96.20M free.; (1x0x0_HBM0)"])
+    box.expect("root_cause", "cuda_oom", evidence=["Error allocating device buffer"], must_not=["python_exception", "host_oom"])
+
+
+@case("cuda_error/nccl-warning-only", "degraded", "One rank's log ends with the call that the driver refused inside NCCL; nothing says why.")
+def nccl_refused(box):
+    box.put("rank_0.log", ["wren-03:19402:19419 [0] /opt/rccl/hipify/src/transport/p2p.cc:237 NCCL WARN Cuda failure 'invalid argument'",
+                           "wren-03:19402:19419 [0] NCCL INFO /opt/rccl/hipify/src/transport/p2p.cc:646 -> 1"])
+    box.expect("unattributed", "cuda_error", evidence=["Cuda failure 'invalid argument'"], must_not=["gpu_p2p_broken", "nvls_setup_refused", "gpu_hardware_unspecified"])
+
+
+@case("comm_error/worker-restarted", "adjacent", """Ends as python_exception does, with a traceback; but the exception says that the other side was started anew. Why is open.""")
+def incarnation(box):
+    box.put("chief.log", ["Traceback (most recent call last):", '  File "train.py", line 118, in <module>', "    model.fit(data)",
+                          'tensorflow.python.framework.errors_impl.AbortedError: RecvTensor expects a different device incarnation: 5132506705170928 vs. 7767066468299283. Your worker job ("/job:worker/replica:0/task:2") was probably restarted.'])
+    box.expect("unattributed", "comm_error", evidence=["different device incarnation"], must_not=["python_exception", "config_error"])
+
+
+@case("input_data_corrupt/not-an-image", "degraded", "One worker's exception, as older versions of the imaging library word it.")
+def not_image(box):
+    box.put("train.log", ["OSError: Caught OSError in DataLoader worker process 3.", "Original Traceback (most recent call last):",
+                          '  File "/opt/venv/lib/python3.8/site-packages/PIL/Image.py", line 2931, in open', "OSError: cannot identify image file <_io.BufferedReader name='/data/train/n017/n017_64.jpg'>"])
+    box.expect("root_cause", "input_data_corrupt", evidence=["cannot identify image file"], must_not=["python_exception", "python_exception_one_rank"])
+
+
 @case("device_side_assert/hip", "degraded", "The lines that a HIP build prints for it; the rest of the log was lost.")
 def assert_hip(box):
     box.put("rank2.log", ["/src/pytorch/aten/src/ATen/native/hip/Indexing.hip:1292: indexSelectLargeIndex: Device-side assertion `srcIndex < srcSelectDimSize' failed."] * 3)
