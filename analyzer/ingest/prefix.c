@@ -350,6 +350,8 @@ static bool strip_time(struct cursor *c)
 		return false;
 	if (!bracket && p < c->end && (!*p || !strchr(" ,:|-\t]", *p)))
 		return false;
+	if (!bracket && c->end - p > 1 && p[0] == ':' && p[1] == ' ')
+		p++;
 	for (size_t i = 0; i < ARRAY_SIZE(cri); i++)
 		if (accept(&p, c->end, cri[i]))
 			break;

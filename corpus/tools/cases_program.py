@@ -254,6 +254,14 @@ def incarnation(box):
     box.expect("unattributed", "comm_error", evidence=["different device incarnation"], must_not=["python_exception", "config_error"])
 
 
+@case("input_data_corrupt/stamped-by-a-platform", "degraded", "The same behind what a platform and mpirun put before each line: a time with a colon, the job's and the rank's number.")
+def not_image_stamped(box):
+    box.put("output.txt", ["2026-08-10T13:22:37.443Z: [1,3]<stderr>:" + x for x in
+                           ("OSError: Caught OSError in DataLoader worker process 3.", "Original Traceback (most recent call last):",
+                            '  File "/opt/venv/lib/python3.8/site-packages/PIL/Image.py", line 2931, in open', "OSError: cannot identify image file <_io.BufferedReader name='/data/train/n017/n017_64.jpg'>")])
+    box.expect("root_cause", "input_data_corrupt", culprits=[{"rank": 3}], evidence=["cannot identify image file"], must_not=["python_exception", "python_exception_one_rank"])
+
+
 @case("input_data_corrupt/not-an-image", "degraded", "One worker's exception, as older versions of the imaging library word it.")
 def not_image(box):
     box.put("train.log", ["OSError: Caught OSError in DataLoader worker process 3.", "Original Traceback (most recent call last):",
