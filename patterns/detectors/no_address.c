@@ -1,6 +1,7 @@
 /*
- * A command that asks for the IPv4 addresses of an interface, and no address below
- * it before the next such command: the interface has none.
+ * A command that asks for the IPv4 addresses of an interface, and nothing below it,
+ * or no address before the next such command: the interface has none.  Where other
+ * lines are below, the answer may have been cut.
  */
 #include "patterns/detectors.h"
 
@@ -24,6 +25,21 @@ static uint64_t next_below(const struct store *s, const char *kind, const struct
 	return at;
 }
 
+/* Does the member end with this line, and is the line whole? */
+static bool ends_member(const struct store *s, const struct evidence *q)
+{
+	uint64_t rest = s->members[q->member].bytes - (q->offset + q->length);
+
+	return rest == 1 || rest == 2;
+}
+
+static bool unanswered(const struct store *s, const struct evidence *q)
+{
+	uint64_t next = next_below(s, "net.address_asked", q);
+
+	return next == UINT64_MAX ? ends_member(s, q) : next_below(s, "net.address", q) > next;
+}
+
 static void run(struct store *s)
 {
 	size_t before = s->n_obs;
@@ -31,12 +47,8 @@ static void run(struct store *s)
 	for (size_t i = 0; i < before; i++) {
 		struct observation made = s->obs[i];
 		const struct evidence *q = made.n_evidence ? quote_of(s, &made, 0) : NULL;
-		uint64_t answer;
 
-		if (made.kind != kind_find("net.address_asked") || !q)
-			continue;
-		answer = next_below(s, "net.address", q);
-		if (answer != UINT64_MAX && answer < next_below(s, "net.address_asked", q))
+		if (made.kind != kind_find("net.address_asked") || !q || !unanswered(s, q))
 			continue;
 		made.kind = kind_find("net.no_address");
 		store_observe(s, &made);
