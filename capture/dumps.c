@@ -134,8 +134,15 @@ static bool start_process(struct dumps *d, const struct dump_trigger *t, const c
 
 static void tell(struct dumps *d, enum dumps_news news, const char *text, int fd)
 {
-	if (d->tidying || news != DUMPS_PROGRESS)
-		capture_say(d->c, "%s%s", d->tidying ? "" : news == DUMPS_FAILED ? "dump failed: " : "bundle: ", text);
+	static const char *const before[] = {
+		[DUMPS_DONE] = "bundle: ", [DUMPS_INCOMPLETE] = "the disk is full, members are missing from the bundle: ",
+		[DUMPS_FAILED] = "dump failed: ",
+	};
+
+	if (d->tidying)
+		capture_say(d->c, "%s", text);
+	else if (news != DUMPS_PROGRESS && (size_t)news < ARRAY_SIZE(before) && before[news])
+		capture_say(d->c, "%s%s", before[news], text);
 	if (d->listener && !d->tidying)
 		d->listener(d->listener_ctx, news, text, fd);
 	if (d->tidying || news == DUMPS_PROGRESS)

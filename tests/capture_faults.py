@@ -172,6 +172,28 @@ def a_line_of_a_hundred_megabytes(box):
 
 
 @case
+def a_disk_that_is_full_of_something_else(box):
+    """The folder of the bundles has room for the ring as it was at the trigger, and not for the logs."""
+    os.mkdir(box.path("bundles"))
+    check(subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", box.path("bundles")]).returncode == 0, "no tmpfs")
+    try:
+        box.daemon("post_s = 0")
+        p = box.rank(0, "import os, time\nprint('ready', flush=True)\n"
+                     "for _ in range(20000): print(os.urandom(100).hex())\nprint('the end', flush=True)\ntime.sleep(600)\n")
+        are_followed(box, 1)
+        wait_for(lambda: open(box.path("rank.log"), "rb").read().endswith(b"the end\n"), "its noise")
+        m = dies(box, p)
+        check(any("rank.log" in n for n in end_of(m)["lost_members"]), end_of(m)["lost_members"])
+        check("ring/bpf-00.tcr" in m and "host/df.txt" in m, sorted(m))
+        report = json.loads(box.analyze(box.bundles()[-1], "--json", "-"))
+        check(any(o["pid"] == p.pid and o["kind"] == "proc.terminated" for o in report["observations"]), report["observations"])
+        check("the disk is full, members are missing from the bundle: " in box.log(), box.log())
+    finally:
+        box.close()
+        subprocess.run(["umount", "-l", box.path("bundles")], check=True)
+
+
+@case
 def a_clock_that_is_stepped(box):
     box.daemon("post_s = 0", env={"LD_PRELOAD": box.path_of_doubles + "/libclock.so", "CLOCK_STEP": box.path("step")})
     p = box.rank(0, SLEEP)

@@ -224,6 +224,11 @@ def start_ranks(dir):
     return ranks
 
 
+def begun():
+    """Processes begun on this host, by anybody: each is looked at for a moment."""
+    return int(re.search(r"(?m)^processes (\d+)", Path("/proc/stat").read_text()).group(1))
+
+
 def rest():
     """Eight ranks that wait, then eight that log two lines a second each."""
     with tempfile.TemporaryDirectory() as dir:
@@ -233,7 +238,9 @@ def rest():
             time.sleep(0.2)
         d.wait("functions in")
         time.sleep(10)
-        row(f"CPU, {RANKS} ranks at rest", d.cpu_pct(SECONDS), "%", 0.3, "of one core; the daemon and its workers")
+        before = begun()
+        row(f"CPU, {RANKS} ranks at rest", d.cpu_pct(SECONDS), "%", 0.3,
+            f"of one core, the daemon and its workers; others begin {(begun() - before) / SECONDS:.0f} processes a second")
         for p in ranks:
             p.stdin.write(b"\n")
             p.stdin.close()
