@@ -218,7 +218,7 @@ def port(box):
     b = Log()
     sc.torchrun_start(s, b, s.hosts[1], s.start)
     box.put("ruff-02/torchrun.log", staging(100) + b.lines())
-    box.expect("root_cause", "port_in_use", culprits=[{"host": "ruff-01"}], evidence=["port: 29517"], must_not=["rendezvous_incomplete", "python_exception", "config_error"])
+    box.expect("root_cause", "port_in_use", culprits=[{"host": "ruff-01", "object": "29517"}], evidence=["port: 29517"], must_not=["rendezvous_incomplete", "python_exception", "config_error"])
 
 
 @case("port_in_use/then-rendezvous-timeout", "adjacent", """Shares the rendezvous timeout with rendezvous_incomplete: the other hosts waited in vain, because the first could not listen.""")
