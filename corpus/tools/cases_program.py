@@ -236,7 +236,8 @@ def oom_old(box):
 
 @case("cuda_oom/device-buffer", "degraded", "A TPU worker that finds no room for a buffer, in the words of XLA.")
 def oom_buffer(box):
-    box.put("worker_3.log", ["RuntimeError: Bad StatusOr access: RESOURCE_EXHAUSTED: Error allocating device buffer: Attempting to allocate 412.00M. That was not possible. There are 96.20M free.; (1x0x0_HBM0)"])
+    box.put("worker_3.log", ["%3d%%|#         | %d/300 [%02d:21<61:42:17, 742.93s/it]" % (i // 3, i, i) for i in range(1, 40)] +
+                            ["RuntimeError: Bad StatusOr access: RESOURCE_EXHAUSTED: Error allocating device buffer: Attempting to allocate 412.00M. That was not possible. There are 96.20M free.; (1x0x0_HBM0)"])
     box.expect("root_cause", "cuda_oom", evidence=["Error allocating device buffer"], must_not=["python_exception", "host_oom"])
 
 
