@@ -129,14 +129,6 @@ def oom_slurm(box):
     box.expect("root_cause", "host_oom", evidence=["Detected 2 oom_kill events in StepId=61113.0"], must_not=["process_killed", "cuda_oom", "slurm_cancelled_by_user"])
 
 
-@case("host_oom/invoked-only", "degraded", "The kernel log ends while the OOM killer still lists what it found; whom it killed is cut off.")
-def oom_invoked(box):
-    box.put("messages.txt", ["Oct 12 04:11:31 teal-07 kernel: python3 invoked oom-killer: gfp_mask=0xd0, order=0, oom_score_adj=0",
-                             "Oct 12 04:11:31 teal-07 kernel: CPU: 11 PID: 40812 Comm: python3 Not tainted 5.14.0-427.el9.x86_64 #1",
-                             "Oct 12 04:11:31 teal-07 kernel: Call Trace:", "Oct 12 04:11:31 teal-07 kernel:  dump_header+0x4a/0x1f0"])
-    box.expect("root_cause", "host_oom", culprits=[{"host": "teal-07"}], evidence=["invoked oom-killer"], must_not=["process_killed"])
-
-
 @case("storage_hang/lines-without-times", "degraded", "What `dmesg -t` gives: the kernel's own words, no time, no host.")
 def hung_untimed(box):
     box.put("dmesg-t.txt", ["INFO: task ptlrpcd_00_03:2211 blocked for more than 120 seconds.", "      Not tainted 5.14.0-427.el9.x86_64 #1",
