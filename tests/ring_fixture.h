@@ -15,8 +15,7 @@
 #include "analyzer/ingest/ingest.h"
 #include "patterns/detectors.h"
 #include "tests/segment_builder.h"
-
-static struct pattern_set set;
+#include "tests/shipped.h"
 
 /* ---- an input directory, read ---- */
 
@@ -186,19 +185,4 @@ static void put_exit(struct input *in, double at, uint32_t pid, uint32_t status)
 					       .rank = (int32_t)pid - 100,
 					       .is_tracked = 1,
 					       .comm = "python" });
-}
-
-static int load(void **state)
-{
-	struct error err = { 0 };
-
-	(void)state;
-	return pattern_set_init(&set, &err) || patterns_add_shipped(&set, &err) || pattern_set_seal(&set, &err);
-}
-
-static int unload(void **state)
-{
-	(void)state;
-	pattern_set_deinit(&set);
-	return 0;
 }

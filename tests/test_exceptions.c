@@ -2,12 +2,10 @@
  * How a program's last words are taken: each line is read by all signatures at once,
  * and exactly one kind of failure comes of it.  A line that nobody knows is an exception.
  */
-#include "tests/test.h"
+#include "tests/shipped.h"
 
 #include "analyzer/ingest/log.h"
 #include "patterns/detectors.h"
-
-static struct pattern_set set;
 
 static const struct {
 	const char *line, *kind;
@@ -147,14 +145,6 @@ static void test_last_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_last_words) };
-	struct error err = { 0 };
-	int failed;
 
-	if (pattern_set_init(&set, &err) || patterns_add_shipped(&set, &err) || pattern_set_seal(&set, &err)) {
-		error_print(stderr, &err);
-		return 1;
-	}
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	pattern_set_deinit(&set);
-	return failed;
+	return cmocka_run_group_tests(tests, load, unload);
 }

@@ -1,5 +1,5 @@
 /* Inputs that change under the reader: the hook that says what is read next changes them. */
-#include "tests/test.h"
+#include "tests/shipped.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +11,6 @@
 #include "patterns/detectors.h"
 
 #define LINES 4000
-
-static struct pattern_set set;
 
 struct change {
 	const char *path;
@@ -107,14 +105,6 @@ static void test_files_that_change(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_files_that_change) };
-	struct error err = { 0 };
-	int failed;
 
-	if (pattern_set_init(&set, &err) || patterns_add_shipped(&set, &err) || pattern_set_seal(&set, &err)) {
-		error_print(stderr, &err);
-		return 1;
-	}
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	pattern_set_deinit(&set);
-	return failed;
+	return cmocka_run_group_tests(tests, load, unload);
 }

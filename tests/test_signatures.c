@@ -2,7 +2,7 @@
  * Every signature's own examples, through the real line path: each `match` line
  * yields an observation of that signature, each `no_match` line none.
  */
-#include "tests/test.h"
+#include "tests/shipped.h"
 
 #include <stdio.h>
 
@@ -10,8 +10,6 @@
 #include "analyzer/ingest/log.h"
 #include "analyzer/lint.h"
 #include "patterns/detectors.h"
-
-static struct pattern_set set;
 
 /* Does the line alone make a scanner of this one signature observe something? */
 static bool fires(const struct signature *sig, const char *line)
@@ -149,14 +147,6 @@ int main(void)
 		cmocka_unit_test(test_examples), cmocka_unit_test(test_codes), cmocka_unit_test(test_lint), cmocka_unit_test(test_patterns_are_complete),
 		cmocka_unit_test(test_bad_files_are_refused),
 	};
-	struct error err = { 0 };
-	int failed;
 
-	if (pattern_set_init(&set, &err) || patterns_add_shipped(&set, &err) || pattern_set_seal(&set, &err)) {
-		error_print(stderr, &err);
-		return 1;
-	}
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	pattern_set_deinit(&set);
-	return failed;
+	return cmocka_run_group_tests(tests, load, unload);
 }

@@ -267,8 +267,6 @@ int ingest_dcgm_json(struct store *s, uint32_t member, const char *data, size_t 
 	struct value top = { .type = V_NONE };
 	int ret;
 
-	if (len > STRUCTURED_JSON_BYTES)
-		return error_at(err, ERR_LIMIT, STRUCTURED_JSON_BYTES, "more than %zu bytes of JSON", STRUCTURED_JSON_BYTES);
 	if (json_reader_init(&reader, len, err))
 		return -1;
 	ret = json_reader_read(&reader, data, len, &top, err);

@@ -113,9 +113,6 @@ int ingest_elastic_error(struct store *s, uint32_t member, const char *data, siz
 	struct citer c = citer_of(s, member, data, len);
 	struct value top = { .type = V_NONE };
 
-	if (len > STRUCTURED_JSON_BYTES)
-		return error_at(err, ERR_LIMIT, STRUCTURED_JSON_BYTES, "more than %zu bytes of JSON",
-				STRUCTURED_JSON_BYTES);
 	if (json_reader_init(&reader, len, err) || json_reader_read(&reader, data, len, &top, err))
 		return -1;
 	return observe_error(&c, &top, err);

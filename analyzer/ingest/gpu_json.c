@@ -69,8 +69,6 @@ int ingest_gpu_json(struct store *s, uint32_t member, const char *data, size_t l
 {
 	_cleanup_(deinit) struct reading_of_json p = { .r.c = citer_of(s, member, data, len) };
 
-	if (len > STRUCTURED_JSON_BYTES)
-		return error_at(err, ERR_LIMIT, STRUCTURED_JSON_BYTES, "more than %zu bytes of JSON", STRUCTURED_JSON_BYTES);
 	if (json_reader_init(&p.json, len, err))
 		return -1;
 	json_each_object(data, len, "gpu_data", read_object, &p, &p.damage);

@@ -160,9 +160,6 @@ int ingest_kubernetes_json(struct store *s, uint32_t member, const char *data, s
 {
 	_cleanup_(deinit) struct reading r = { .k.c = citer_of(s, member, data, len) };
 
-	if (len > STRUCTURED_JSON_BYTES)
-		return error_at(err, ERR_LIMIT, STRUCTURED_JSON_BYTES, "more than %zu bytes of JSON",
-				STRUCTURED_JSON_BYTES);
 	if (json_reader_init(&r.json, len, err))
 		return -1;
 	json_each_object(data, len, "items", read_item, &r, &r.k.damage);

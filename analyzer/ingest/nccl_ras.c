@@ -395,8 +395,6 @@ int ingest_nccl_ras_json(struct store *s, uint32_t member, const char *data, siz
 	int64_t largest = 0;
 	int ret;
 
-	if (len > STRUCTURED_JSON_BYTES)
-		return error_at(err, ERR_LIMIT, STRUCTURED_JSON_BYTES, "more than %zu bytes of JSON", STRUCTURED_JSON_BYTES);
 	if (json_reader_init(&reader, len, err))
 		return -1;
 	ret = json_reader_read(&reader, data, len, &top, err);

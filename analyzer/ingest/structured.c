@@ -102,6 +102,8 @@ static int ignore_entry(void *ctx, const struct value *entry, uint64_t start, ui
 int json_reader_init(struct json_reader *r, size_t text_bytes, struct error *err)
 {
 	*r = (struct json_reader){ 0 };
+	if (text_bytes > STRUCTURED_JSON_BYTES)
+		return error_at(err, ERR_LIMIT, STRUCTURED_JSON_BYTES, "more than %zu bytes of JSON", STRUCTURED_JSON_BYTES);
 	return scratch_init(&r->scratch, text_bytes * 16 + (1u << 20), err);
 }
 

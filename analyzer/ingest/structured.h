@@ -158,6 +158,7 @@ struct json_reader {
 	struct scratch scratch;
 	struct value_stack stack;
 };
+/* For texts of up to `text_bytes`; refuses more than STRUCTURED_JSON_BYTES. */
 int json_reader_init(struct json_reader *r, size_t text_bytes, struct error *err);
 void json_reader_deinit(struct json_reader *r);
 int json_reader_read(struct json_reader *r, const char *text, size_t len, struct value *ret,
