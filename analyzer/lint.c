@@ -217,30 +217,12 @@ static bool never_made(const struct lint *l, const char *kind)
 	return strncmp(kind, "x.", 2) == 0;
 }
 
-static void check_value(struct lint *l, const char *value)
-{
-	PCRE2_SIZE at;
-	pcre2_code *code;
-	int why;
-
-	if (strncmp(value, "re:", 3))
-		return;
-	code = pcre2_compile((PCRE2_SPTR)value + 3, PCRE2_ZERO_TERMINATED, 0, &why, &at, NULL);
-	if (!code)
-		problem(l, "is no regular expression", value);
-	pcre2_code_free(code);
-}
-
 static void check_premises(struct lint *l, const struct premise *list, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < list[i].n_kinds; k++)
 			if (never_made(l, list[i].kinds[k]))
 				problem(l, "no signature yields this kind", list[i].kinds[k]);
-		for (size_t w = 0; w < list[i].n_where; w++)
-			for (size_t v = 0; v < list[i].where[w].n_values; v++)
-				check_value(l, list[i].where[w].values[v]);
-	}
 }
 
 static bool names_premise(const struct premise *list, size_t n, const char *as)

@@ -8,6 +8,9 @@
 #include <string.h>
 #include <strings.h>
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
 #include "bundle/cleanup.h"
 #include "bundle/digest.h"
 
@@ -130,6 +133,22 @@ static int class_of(const char *name)
 
 /* ---- premises ---- */
 
+/* "re:..." is a regular expression, anything else is plain text. */
+static bool value_is_sound(const char *value)
+{
+	PCRE2_SIZE at;
+	pcre2_code *code;
+	bool sound;
+	int why;
+
+	if (strncmp(value, "re:", 3))
+		return true;
+	code = pcre2_compile((PCRE2_SPTR)value + 3, PCRE2_ZERO_TERMINATED, 0, &why, &at, NULL);
+	sound = code != NULL;
+	pcre2_code_free(code);
+	return sound;
+}
+
 static int get_where(struct loader *l, const json_t *o, struct premise *p)
 {
 	const json_t *where = json_object_get(o, "where"), *v;
@@ -149,6 +168,9 @@ static int get_where(struct loader *l, const json_t *o, struct premise *p)
 		w->name = copy(l, name);
 		if (get_texts(l, where, name, true, &w->values, &w->n_values))
 			return -1;
+		for (size_t i = 0; i < w->n_values; i++)
+			if (!value_is_sound(w->values[i]))
+				return refuse(l, w->values[i], " is no regular expression");
 	}
 	return 0;
 }

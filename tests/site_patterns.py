@@ -22,7 +22,7 @@ WRONG = [
     ("a rival that is none", {}, {"rivals": [{"pattern": "nobody"}]}, r"c\.json:\d+: x_cause: rival nobody is no pattern"),
     ("a culprit of no premise", {}, {"culprit": {"from": "q"}}, r"c\.json:\d+: x_cause: no premise is called as culprit\.from says: q"),
     ("an action that is none", {}, {"action": "pray"}, r"c\.json:\d+: x_cause: is no action: pray"),
-    ("a value that is no regex", {}, {"premises": [{"as": "p", "kind": "x.s", "where": {"code": ["re:("]}}]}, r"c\.json:\d+: x_cause: is no regular expression: re:\("),
+    ("a value that is no regex", {}, {"premises": [{"as": "p", "kind": "x.s", "where": {"code": ["re:("]}}]}, r"c\.json:\d+: x_cause: re:\( is no regular expression"),
     ("a key that is none", {}, {"titel": "t"}, r"c\.json:\d+: x_cause: titel is no key"),
     ("the name of a shipped cause", {}, {"id": "disk_full"}, r"disk_full exists already"),
 ]
